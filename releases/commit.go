@@ -1,0 +1,70 @@
+package releases
+
+import (
+	"regexp"
+	"strings"
+)
+
+// ReleaseTrailer is the trailer by which a release's commit is found again, after a crash and after a rebase.
+const ReleaseTrailer = "Release-Id"
+
+// CommitMessage is the message of the release's commit: a subject, what the source's author wrote, its URL, and
+// trailers (git-interpret-trailers).
+func CommitMessage(r Release) string {
+	var b strings.Builder
+	b.WriteString(oneLine(r.Subject()))
+	b.WriteString("\n\n")
+	if text := quoteBody(r.Version.Message); text != "" {
+		b.WriteString(text)
+		b.WriteString("\n\n")
+	}
+	if r.Version.URL != "" {
+		b.WriteString(oneLine(r.Version.URL))
+		b.WriteString("\n\n")
+	}
+	for _, trailer := range [][2]string{
+		{ReleaseTrailer, r.ID},
+		{"Artifact-Id", r.ArtifactID},
+		{"Requested-by", r.requester()},
+		{"Policy", r.Policy},
+		{"Plan-Digest", r.Plan.Digest},
+		{"Rollback-Of", r.RollbackOf},
+	} {
+		if trailer[1] != "" {
+			b.WriteString(trailer[0] + ": " + oneLine(trailer[1]) + "\n")
+		}
+	}
+	return b.String()
+}
+
+func (r Release) requester() string {
+	if r.RequestedBy.Email == "" {
+		return r.RequestedBy.Name
+	}
+	return r.RequestedBy.Name + " <" + r.RequestedBy.Email + ">"
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// trailerLike matches a line that git or our own search could take for a trailer.
+var trailerLike = regexp.MustCompile(`(?m)^([A-Za-z][A-Za-z0-9-]*)(\s*:)`) //nolint:gochecknoglobals // compiled once
+
+// quoteBody takes over a commit message of the source repository, whose words must not act as trailers here.
+func quoteBody(message string) string {
+	const most = 2000
+	if len(message) > most {
+		message = strings.ToValidUTF8(message[:most], "") + " …"
+	}
+	return strings.TrimSpace(trailerLike.ReplaceAllString(message, " $1$2"))
+}
+
+// ReleaseIDOf returns the id in the message's trailers, or "".
+func ReleaseIDOf(message string) string {
+	paragraphs := strings.Split(strings.TrimRight(message, "\n"), "\n\n")
+	for line := range strings.Lines(paragraphs[len(paragraphs)-1]) {
+		if id, ok := strings.CutPrefix(line, ReleaseTrailer+": "); ok {
+			return strings.TrimSpace(id)
+		}
+	}
+	return ""
+}

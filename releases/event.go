@@ -1,0 +1,31 @@
+package releases
+
+import "time"
+
+// What an Outcome tells.
+const (
+	ArtifactShipped = "artifact.shipped"
+	ReleaseChanged  = "release.changed"
+	HoldChanged     = "hold.changed"
+)
+
+// Outcome is one thing that happened and that people are to be told. It is written in the same transaction as
+// the state that it tells of, and carries that state as it was then.
+type Outcome struct {
+	Seq      uint64    `json:"-"`
+	At       time.Time `json:"at"`
+	Kind     string    `json:"kind"`
+	Artifact *News     `json:"artifact,omitempty"`
+	Release  *Release  `json:"release,omitempty"`
+	Hold     *Hold     `json:"hold,omitempty"`    // HoldChanged: set, or, with Resumed, lifted
+	Resumed  string    `json:"resumed,omitempty"` // who lifted the hold
+}
+
+// News is what an announcement says of a new artifact.
+type News struct {
+	ID        string           `json:"id"`
+	Version   Version          `json:"version"`
+	Items     []map[string]any `json:"items,omitempty"`
+	Decisions []Decision       `json:"decisions"`
+	Dropped   []string         `json:"dropped,omitempty"`
+}

@@ -1,0 +1,272 @@
+package gitops
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"gimletd/releases"
+)
+
+// local is the backend for a bare repository on this machine. It reads and writes the repository's own files the
+// way git does, under git's own ref lock, so that other git processes may push there at the same time. The
+// repository's hooks do not run.
+type local struct {
+	dir    string
+	branch string
+
+	mu      sync.Mutex
+	storage *filesystem.Storage
+}
+
+// unpackLimit is how many objects are written one by one; more go into a pack (git's receive.unpackLimit).
+const unpackLimit = 100
+
+func openLocal(dir, branch string) (*local, error) {
+	if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+		return nil, fmt.Errorf("url: %s has a work tree; a GitOps repository on this machine must be bare (git clone --bare)", dir)
+	}
+	for _, part := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Stat(filepath.Join(dir, part)); err != nil {
+			return nil, fmt.Errorf("url: %s is not a bare git repository (git init --bare makes one): %w", dir, err)
+		}
+	}
+	l := &local{dir: dir, branch: branch, storage: openStorage(dir)}
+	c, err := l.storage.Config()
+	if err != nil {
+		return nil, fmt.Errorf("url: %s: %w", dir, err)
+	}
+	extensions := c.Raw.Section("extensions")
+	if format := extensions.Option("objectformat"); format != "" && format != "sha1" {
+		return nil, fmt.Errorf("url: %s uses %s hashes; only SHA-1 repositories are supported", dir, format)
+	}
+	if refs := extensions.Option("refstorage"); refs != "" && refs != "files" {
+		return nil, fmt.Errorf("url: %s keeps its refs as %s; only the files format is supported", dir, refs)
+	}
+	return l, nil
+}
+
+// InitBare makes an empty bare repository whose HEAD is the branch.
+func InitBare(dir, branch string) error {
+	repo, err := git.PlainInit(dir, true)
+	if err != nil {
+		return err
+	}
+	return repo.Storer.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, plumbing.NewBranchReferenceName(branch)))
+}
+
+func (l *local) ref() plumbing.ReferenceName { return plumbing.NewBranchReferenceName(l.branch) }
+
+// object reads an object; one that is not found is looked for again among packs that other processes have made.
+func (l *local) object(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	typ, raw, err := readObject(l.storage, hash)
+	if err == nil {
+		return typ, raw, nil
+	}
+	_ = l.storage.Close()
+	l.storage = openStorage(l.dir)
+	return readObject(l.storage, hash)
+}
+
+func (l *local) refresh(context.Context) (plumbing.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ref, err := l.storage.Reference(l.ref())
+	if err == nil {
+		if ref.Type() != plumbing.HashReference {
+			return plumbing.ZeroHash, releases.Errorf(releases.Unavailable, "branch %s of %s is a symbolic ref", l.branch, l.dir)
+		}
+		return ref.Hash(), nil
+	}
+	if !errors.Is(err, plumbing.ErrReferenceNotFound) {
+		return plumbing.ZeroHash, err
+	}
+	other, err := l.otherBranch()
+	if err == nil && other != "" {
+		err = releases.Errorf(releases.Unavailable, "the GitOps repository has no branch %q (it has %s)", l.branch, other)
+	}
+	return plumbing.ZeroHash, err // without any, the first release makes the branch
+}
+
+// otherBranch names a branch of the repository, if there is one. go-git's own iteration takes lock files for refs.
+func (l *local) otherBranch() (name string, err error) {
+	packed, err := os.ReadFile(filepath.Join(l.dir, "packed-refs"))
+	if err != nil && !isNotExist(err) {
+		return "", err
+	}
+	if _, after, found := strings.Cut(string(packed), " refs/heads/"); found {
+		name, _, _ = strings.Cut(after, "\n")
+		return name, nil
+	}
+	heads := filepath.Join(l.dir, "refs", "heads")
+	err = filepath.WalkDir(heads, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && !strings.HasSuffix(path, ".lock") {
+			name, err = filepath.Rel(heads, path)
+		}
+		return err
+	})
+	if isNotExist(err) {
+		err = nil
+	}
+	return name, err
+}
+
+func (l *local) heal(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.storage.Close()
+	l.storage = openStorage(l.dir)
+	return nil
+}
+
+func (l *local) cut(plumbing.Hash) bool       { return false }
+func (l *local) deepen(context.Context) error { return nil }
+
+func (l *local) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.storage.Close()
+}
+
+func (l *local) push(ctx context.Context, old, head plumbing.Hash, objects []item, _ map[string]item) error {
+	if now, err := l.refresh(ctx); err != nil || now != old {
+		return errors.Join(err, errMoved)
+	}
+	write := l.writeLoose
+	if len(objects) > unpackLimit {
+		write = l.writePack
+	}
+	if err := write(objects); err != nil {
+		return fmt.Errorf("write objects: %w", err)
+	}
+	return l.swap(ctx, old, head)
+}
+
+func (l *local) writePack(objects []item) error {
+	data, err := pack(objects, nil)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w, err := l.storage.PackfileWriter()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(data); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	return w.Close()
+}
+
+func (l *local) writeLoose(objects []item) error {
+	var z bytes.Buffer
+	zip, err := zlib.NewWriterLevel(&z, zlib.BestSpeed)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		z.Reset()
+		zip.Reset(&z)
+		if _, err := fmt.Fprintf(zip, "%s %d\x00", o.typ, len(o.raw)); err != nil {
+			return err
+		}
+		if _, err := zip.Write(o.raw); err != nil {
+			return err
+		}
+		if err := zip.Close(); err != nil {
+			return err
+		}
+		name := o.hash.String()
+		if err := writeFile(filepath.Join(l.dir, "objects", name[:2]), name[2:], z.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeFile makes an object's file appear whole or not at all.
+func writeFile(dir, name string, data []byte) error {
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // as git does; the umask decides
+		return err
+	}
+	file, err := os.CreateTemp(dir, "tmp_obj_*")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Sync(), file.Chmod(0o444), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}
+
+// lockWait is how long another process may hold the ref's lock.
+const lockWait = 10 * time.Second
+
+// swap moves the branch from old to new under git's own lock: the file `<ref>.lock`, made with O_EXCL, renamed over
+// the ref. A process that dies in between leaves the lock, as git does.
+func (l *local) swap(ctx context.Context, old, head plumbing.Hash) error {
+	path := filepath.Join(l.dir, filepath.FromSlash(l.ref().String()))
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil { //nolint:gosec // as git does
+		return err
+	}
+	lock, err := takeLock(ctx, path+".lock")
+	if err != nil {
+		return err
+	}
+	abandon := func(err error) error { return errors.Join(err, lock.Close(), os.Remove(lock.Name())) }
+	if now, err := l.refresh(ctx); err != nil || now != old {
+		return abandon(errors.Join(err, errMoved))
+	}
+	if _, err := lock.WriteString(head.String() + "\n"); err != nil {
+		return abandon(err)
+	}
+	if err := lock.Sync(); err != nil {
+		return abandon(err)
+	}
+	if err := lock.Close(); err != nil {
+		return errors.Join(err, os.Remove(lock.Name()))
+	}
+	return os.Rename(lock.Name(), path)
+}
+
+func takeLock(ctx context.Context, path string) (*os.File, error) {
+	deadline := time.Now().Add(lockWait)
+	for {
+		lock, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666) //nolint:gosec // as git does
+		if err == nil || !errors.Is(err, os.ErrExist) {
+			return lock, err
+		}
+		if time.Now().After(deadline) {
+			return nil, releases.Errorf(releases.Unavailable, "%s is held by another git process; if none is running, remove it", strings.TrimSpace(path))
+		}
+		select {
+		case <-time.After(5*time.Millisecond + rand.N(20*time.Millisecond)): //nolint:gosec // jitter
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

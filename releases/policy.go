@@ -1,0 +1,136 @@
+package releases
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gobwas/glob"
+)
+
+// Decision is what a policy said of an artifact for one app and environment, and why.
+type Decision struct {
+	Policy string `json:"policy"` // "deploy" for a manifest's own
+	App    string `json:"app"`
+	Env    string `json:"env"`
+	Fires  bool   `json:"fires"`
+	Reason string `json:"reason"` // a sentence that people can read
+}
+
+// DeployPolicy is the name of a manifest's own policy in decisions and commits.
+const DeployPolicy = "deploy"
+
+// Snapshot is what Decide looks at besides the policy: what is live for the app and environment, and whether
+// its automation is held.
+type Snapshot struct {
+	Live *Live
+	Hold *Hold
+}
+
+// Decide says whether a manifest's deploy policy releases the version, and why. It is pure.
+func Decide(target Target, deploy *Deploy, v Version, now Snapshot) Decision {
+	d := Decision{Policy: DeployPolicy, App: target.App, Env: target.Env}
+	d.Fires, d.Reason = matches(deploy, v)
+	if !d.Fires {
+		return d
+	}
+	if now.Hold != nil {
+		d.Fires, d.Reason = false, now.Hold.explain(target)
+	}
+	if reason := backwards(now.Live, v); reason != "" {
+		d.Fires, d.Reason = false, reason
+	}
+	return d
+}
+
+func matches(deploy *Deploy, v Version) (bool, string) {
+	if deploy == nil || (deploy.Tag == "" && deploy.Branch == "" && deploy.Event == "") {
+		if deploy != nil && len(deploy.CommitMessagePatterns) > 0 {
+			return false, "the policy names commit messages only; they narrow a branch, tag or event"
+		}
+		return false, "no deploy policy in the manifest"
+	}
+	event := v.Event
+	if event == "" {
+		event = EventPush
+	}
+	switch {
+	case deploy.Branch != "" && deploy.Tag != "":
+		return false, "the policy names both a branch and a tag, which can never match together"
+	case deploy.Branch != "" && deploy.Event != EventPush && deploy.Event != EventPR:
+		return false, fmt.Sprintf("the policy names branch %q but not the event push or pr, so it never fires", deploy.Branch)
+	case deploy.Tag != "" && deploy.Event != EventTag:
+		return false, fmt.Sprintf("the policy names tag %q but not the event tag, so it never fires", deploy.Tag)
+	case deploy.Event != "" && deploy.Event != event:
+		return false, fmt.Sprintf("the policy wants event %s, this is a %s", deploy.Event, event)
+	case deploy.Branch != "" && !matchOne(deploy.Branch, v.Branch):
+		return false, fmt.Sprintf("branch %q does not match %q", v.Branch, deploy.Branch)
+	case deploy.Tag != "" && v.Tag == "":
+		return false, fmt.Sprintf("the artifact has no tag, the policy wants %q", deploy.Tag)
+	case deploy.Tag != "" && !matchOne(deploy.Tag, v.Tag):
+		return false, fmt.Sprintf("tag %q does not match %q", v.Tag, deploy.Tag)
+	case len(deploy.CommitMessagePatterns) > 0 && !matchAny(deploy.CommitMessagePatterns, v.Message):
+		return false, fmt.Sprintf("the commit message matches none of %q", deploy.CommitMessagePatterns)
+	}
+	return true, firing(deploy, v, event)
+}
+
+func firing(deploy *Deploy, v Version, event Event) string {
+	switch {
+	case deploy.Branch != "":
+		return fmt.Sprintf("%s on branch %q matches %q", event, v.Branch, deploy.Branch)
+	case deploy.Tag != "":
+		return fmt.Sprintf("tag %q matches %q", v.Tag, deploy.Tag)
+	}
+	return fmt.Sprintf("every %s fires", event)
+}
+
+// backwards explains why automation must not put the version in place of what is live, or returns "".
+// A version without a commit time is taken to be as new as its arrival.
+func backwards(live *Live, v Version) string {
+	if live == nil || v.Created == 0 || live.Version.Created <= v.Created || live.Version.RepositoryName != v.RepositoryName {
+		return ""
+	}
+	return fmt.Sprintf("%s is live and newer than %s; automation never goes backwards (a person may: /release)",
+		live.Version.Short(), v.Short())
+}
+
+// CheckGlob reports whether the pattern of a policy, with or without a leading "!", can be read.
+func CheckGlob(pattern string) (err error) {
+	_, err = compileGlob(strings.TrimPrefix(pattern, "!"))
+	return err
+}
+
+// compileGlob has no separators: `*` crosses `/`. The library is kept from panicking over odd patterns.
+func compileGlob(pattern string) (g glob.Glob, err error) {
+	defer func() {
+		if recover() != nil {
+			g, err = nil, fmt.Errorf("bad glob %q", pattern)
+		}
+	}()
+	if g, err = glob.Compile(pattern); err != nil {
+		return nil, fmt.Errorf("bad glob %q: %w", pattern, err)
+	}
+	g.Match("") // some patterns only fail when they are used
+	return g, nil
+}
+
+func matchOne(pattern, text string) bool {
+	rest, negated := strings.CutPrefix(pattern, "!")
+	if rest == text {
+		return !negated
+	}
+	g, err := compileGlob(rest)
+	if err != nil {
+		return false // refused at ingest; an unreadable pattern matches nothing, negated or not
+	}
+	return g.Match(text) != negated
+}
+
+func matchAny(patterns []string, text string) bool {
+	for _, pattern := range patterns {
+		if matchOne(pattern, text) {
+			return true
+		}
+	}
+	return false
+}

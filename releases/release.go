@@ -1,0 +1,133 @@
+package releases
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Status is where a release is in its life.
+type Status string
+
+// The statuses. An arrow in `moves` says which may follow which.
+const (
+	Proposed   Status = "proposed"   // accepted and remembered; its plan is being made
+	Approved   Status = "approved"   // planned, and free to go
+	Publishing Status = "publishing" // may be in the repository or not: only the repository knows
+	Published  Status = "published"  // its commit is in the repository
+	Unchanged  Status = "unchanged"  // the repository already says so: no commit
+	Failed     Status = "failed"
+	Superseded Status = "superseded" // a newer one took its place
+)
+
+//nolint:gochecknoglobals // the one table of allowed moves
+var moves = map[Status][]Status{
+	Proposed:   {Approved, Unchanged, Failed, Superseded},
+	Approved:   {Publishing, Proposed, Failed, Superseded},
+	Publishing: {Published, Unchanged, Approved, Proposed, Failed},
+}
+
+// Open reports whether the release still has work to be done.
+func (s Status) Open() bool { return len(moves[s]) > 0 }
+
+// What a release does.
+const (
+	KindRelease  = "release"
+	KindRollback = "rollback"
+)
+
+// Actor is who or what asks.
+type Actor struct {
+	Name  string `json:"name"`
+	Email string `json:"email,omitempty"`
+	Via   string `json:"via"` // console, api, policy
+}
+
+// Release is a plan on its way to the repository. A rollback is a release whose files come from history.
+type Release struct {
+	Key         Key       `json:"-"`
+	ID          string    `json:"id"`      // short, for people: r-7f3k2m
+	Request     string    `json:"request"` // releases that were asked for together share it
+	Kind        string    `json:"kind"`
+	App         string    `json:"app"`
+	Env         string    `json:"env"`
+	ArtifactID  string    `json:"artifactId"`
+	Version     Version   `json:"version"`
+	Target      string    `json:"target,omitempty"`     // rollback: the release whose files come back
+	RollbackOf  string    `json:"rollbackOf,omitempty"` // rollback: the release that was live
+	From        string    `json:"from,omitempty"`       // the version that was live before, as people name it
+	RequestedBy Actor     `json:"requestedBy"`
+	Policy      string    `json:"policy,omitempty"`
+	Status      Status    `json:"status"`
+	Reason      string    `json:"reason,omitempty"` // why it is where it is
+	Plan        *Plan     `json:"plan,omitempty"`
+	Commit      string    `json:"commit,omitempty"`
+	Tree        string    `json:"tree,omitempty"` // hash of the folder's tree as it was written
+	Created     time.Time `json:"created"`
+	Updated     time.Time `json:"updated"`
+	Steps       []Step    `json:"steps"`
+}
+
+// Step is one move of a release, kept for `/gimlet why`.
+type Step struct {
+	Status Status    `json:"status"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// maxSteps bounds what a release that is retried for hours remembers of it.
+const maxSteps = 50
+
+// Advance returns the release in its next status. A move that the table does not allow is a Conflict.
+func (r Release) Advance(to Status, reason string, now time.Time) (Release, error) {
+	if !slices.Contains(moves[r.Status], to) {
+		return r, Errorf(Conflict, "release %s is %s and cannot become %s", r.ID, r.Status, to)
+	}
+	r.Status = to
+	return r.note(reason, now), nil
+}
+
+// note keeps the status and gives a new reason for it.
+func (r Release) note(reason string, now time.Time) Release {
+	r.Reason, r.Updated = reason, now
+	r.Steps = append(slices.Clone(r.Steps), Step{Status: r.Status, At: now, Reason: reason})
+	if extra := len(r.Steps) - maxSteps; extra > 0 {
+		r.Steps = slices.Delete(r.Steps, 1, 1+extra)
+	}
+	return r
+}
+
+// Subject is the first line of the release's commit.
+func (r Release) Subject() string {
+	if r.Kind == KindRollback {
+		return fmt.Sprintf("Roll back %s to %s in %s", r.App, r.Version.Short(), r.Env)
+	}
+	return fmt.Sprintf("Release %s %s to %s", r.App, r.Version.Short(), r.Env)
+}
+
+// Live is what the repository holds for an app in an environment, by our last release of it.
+type Live struct {
+	App        string    `json:"app"`
+	Env        string    `json:"env"`
+	ReleaseID  string    `json:"releaseId"`
+	ArtifactID string    `json:"artifactId"`
+	Version    Version   `json:"version"`
+	By         string    `json:"by"`
+	Tree       string    `json:"tree"`
+	Commit     string    `json:"commit"`
+	At         time.Time `json:"at"`
+}
+
+// Hold stops automation for one app in one environment until somebody resumes it.
+type Hold struct {
+	App     string    `json:"app"`
+	Env     string    `json:"env"`
+	By      string    `json:"by"`
+	Release string    `json:"release"` // the rollback that set it
+	At      time.Time `json:"at"`
+}
+
+func (h *Hold) explain(t Target) string {
+	return fmt.Sprintf("automation is held since %s rolled back (%s, %s); /gimlet resume %s %s lets it go on",
+		h.By, h.Release, h.At.Format("2006-01-02 15:04 MST"), t.App, t.Env)
+}

@@ -1,0 +1,68 @@
+package releases
+
+import (
+	"context"
+	"time"
+)
+
+// Repository is one GitOps repository. There is one writer for it in a process.
+type Repository interface {
+	// Read returns the folder as it is at the newest commit of the remote.
+	Read(ctx context.Context, folder string) (Folder, error)
+	// Publish writes one commit for each draft, in order, and pushes them together. It returns a result for each, or
+	// an error when none is known to be in the remote: Unavailable when the remote did not answer (they may still be
+	// there: ask Find), Conflict when the remote refused them.
+	Publish(ctx context.Context, drafts []Draft) ([]Result, error)
+	// Find looks for releases' commits in the remote's history after the commit `since`. folders says, by release id,
+	// where each would be.
+	Find(ctx context.Context, since string, folders map[string]string) (map[string]Result, error)
+}
+
+// Renderer turns manifests into files.
+type Renderer interface {
+	// Target resolves the variables in the manifest's app, env and namespace, and validates them.
+	Target(m Manifest, vars map[string]string) (Target, error)
+	// Render returns the files of the manifest's folder, sorted by path, and the names of those that come out
+	// differently each time.
+	Render(ctx context.Context, target Target, m Manifest, vars map[string]string) ([]File, []string, error)
+}
+
+// Folder is the folder of an app in an environment at one commit.
+type Folder struct {
+	Head  string // the commit; "" in an empty repository
+	Tree  string // hash of the folder's tree; "" when there is no such folder
+	Files []File // sorted by path
+}
+
+// Draft is a commit to be.
+type Draft struct {
+	ReleaseID string
+	Folder    string // slash-separated path in the repository
+	BaseTree  string // what the folder's tree must still be
+	Files     []File // what replaces it
+	Message   string // with the Release-Id trailer
+	Author    Person
+	At        time.Time
+}
+
+// Person is an author or committer of a commit.
+type Person struct{ Name, Email string }
+
+// Written says what became of a draft.
+type Written string
+
+// The fates of a draft.
+const (
+	Committed   Written = "committed"
+	NothingToDo Written = "unchanged"  // the folder already holds these files
+	BaseMoved   Written = "base moved" // the folder is no longer what the plan was made for
+)
+
+// Result is a draft's fate. Commit is the release's own commit, or, when nothing was to be done, the head. With
+// Err the draft itself is at fault, and the others went without it.
+type Result struct {
+	Err     error
+	Written Written
+	Commit  string
+	Tree    string
+}

@@ -1,0 +1,153 @@
+package releases
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Limits of what an artifact may hold, beside the size of the body.
+const (
+	maxEnvironments = 200
+	maxName         = 250 // repository, branch, tag: what git hosts allow
+	maxText         = 64 << 10
+)
+
+//nolint:gochecknoglobals // compiled once, never changed
+var (
+	dns1123Label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	shaPattern   = regexp.MustCompile(`^[0-9A-Za-z]{8,64}$`)
+)
+
+// Validate checks every field that does not depend on variables and returns the first fault with its path.
+func (a *Artifact) Validate() error {
+	if err := a.Version.validate(); err != nil {
+		return err
+	}
+	if len(a.CueEnvironments) > 0 {
+		return Errorf(Invalid, "cueEnvironments: CUE manifests are not supported; ship them as environments")
+	}
+	if len(a.Environments) > maxEnvironments {
+		return Errorf(Invalid, "environments: %d manifests, at most %d fit in one artifact", len(a.Environments), maxEnvironments)
+	}
+	for i := range a.Environments {
+		if err := a.Environments[i].validate(); err != nil {
+			return Errorf(Invalid, "environments[%d].%v", i, err)
+		}
+	}
+	return nil
+}
+
+func (v *Version) validate() error {
+	switch {
+	case v.RepositoryName == "":
+		return Errorf(Invalid, "version.repositoryName: missing")
+	case !printable(v.RepositoryName) || strings.ContainsAny(v.RepositoryName, " ?#%"):
+		return Errorf(Invalid, "version.repositoryName: %q has characters that a repository's name cannot have", v.RepositoryName)
+	case v.SHA == "":
+		return Errorf(Invalid, "version.sha: missing")
+	case !shaPattern.MatchString(v.SHA):
+		return Errorf(Invalid, "version.sha: %q is not a commit hash of 8 to 64 letters and digits", v.SHA)
+	case v.Created < 0:
+		return Errorf(Invalid, "version.created: %d is not a time in Unix seconds", v.Created)
+	}
+	if err := v.Event.normalize(); err != nil {
+		return Errorf(Invalid, "version.event: %v", err)
+	}
+	for _, field := range []struct {
+		name, value string
+		limit       int
+	}{
+		{"repositoryName", v.RepositoryName, maxName}, {"branch", v.Branch, maxName}, {"tag", v.Tag, maxName},
+		{"sourceBranch", v.SourceBranch, maxName}, {"targetBranch", v.TargetBranch, maxName},
+		{"authorName", v.AuthorName, maxName}, {"authorEmail", v.AuthorEmail, maxName},
+		{"committerName", v.CommitterName, maxName}, {"committerEmail", v.CommitterEmail, maxName},
+		{"message", v.Message, maxText}, {"url", v.URL, 2048},
+	} {
+		if len(field.value) > field.limit {
+			return Errorf(Invalid, "version.%s: %d bytes, at most %d are kept", field.name, len(field.value), field.limit)
+		}
+		if field.name != "message" && !printable(field.value) {
+			return Errorf(Invalid, "version.%s: has control characters", field.name)
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) validate() error {
+	switch {
+	case m.App == "":
+		return fmt.Errorf("app: missing")
+	case m.Env == "":
+		return fmt.Errorf("env: missing")
+	case m.StrategicMergePatches != "":
+		return fmt.Errorf("strategicMergePatches: patches are not supported; change the chart's values instead")
+	case len(m.JSON6902Patches) > 0:
+		return fmt.Errorf("json6902Patches: patches are not supported; change the chart's values instead")
+	case m.Chart.Name == "" && m.Manifests == "":
+		return fmt.Errorf("chart.name: missing, and there are no raw manifests either: nothing to release")
+	case m.Chart.Name == "" && (m.Chart.Repository != "" || m.Chart.Version != ""):
+		return fmt.Errorf("chart.name: missing")
+	}
+	if values := bytes.TrimSpace(m.Values); len(values) > 0 && values[0] != '{' && !bytes.Equal(values, []byte("null")) {
+		return fmt.Errorf("values: expected an object")
+	}
+	if err := m.Deploy.validate(); err != nil {
+		return err
+	}
+	if m.Cleanup != nil && m.Cleanup.Branch != "" {
+		if err := CheckGlob(m.Cleanup.Branch); err != nil {
+			return fmt.Errorf("cleanup.branch: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d *Deploy) validate() error {
+	if d == nil {
+		return nil
+	}
+	if err := d.Event.normalize(); err != nil {
+		return fmt.Errorf("deploy.event: %w", err)
+	}
+	for _, pattern := range []struct{ field, glob string }{{"branch", d.Branch}, {"tag", d.Tag}} {
+		if pattern.glob == "" {
+			continue
+		}
+		if err := CheckGlob(pattern.glob); err != nil {
+			return fmt.Errorf("deploy.%s: %w", pattern.field, err)
+		}
+	}
+	for i, glob := range d.CommitMessagePatterns {
+		if err := CheckGlob(glob); err != nil {
+			return fmt.Errorf("deploy.commitMessagePatterns[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// Validate checks that the names are DNS-1123 labels, so that they can be folder names and Kubernetes names.
+func (t Target) Validate() error {
+	for _, field := range []struct{ name, value string }{{"app", t.App}, {"env", t.Env}, {"namespace", t.Namespace}} {
+		if field.name == "namespace" && field.value == "" {
+			continue
+		}
+		if !dns1123Label.MatchString(field.value) {
+			return fmt.Errorf("%s: %q is not a DNS-1123 label (lower-case letters, digits and '-', at most 63)", field.name, field.value)
+		}
+	}
+	return nil
+}
+
+func printable(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// content is the artifact's JSON without what the server assigns: the same release shipped twice has the same.
+func (a *Artifact) content() ([]byte, error) {
+	bare := *a
+	bare.ID, bare.Created = "", 0
+	return json.Marshal(&bare)
+}
