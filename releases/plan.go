@@ -62,7 +62,7 @@ type releaseFile struct {
 
 // withReleaseFile adds release.json to the rendered files and sorts them by name.
 func withReleaseFile(files []File, r Release) ([]File, error) {
-	line, err := json.Marshal(releaseFile{App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, TriggeredBy: r.triggeredBy(), Version: r.Version})
+	line, err := json.Marshal(releaseFile{App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, TriggeredBy: r.TriggeredBy(), Version: r.Version})
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,8 @@ func withReleaseFile(files []File, r Release) ([]File, error) {
 	return files, nil
 }
 
-func (r Release) triggeredBy() string {
+// TriggeredBy is the requester as release.json and clients name it.
+func (r Release) TriggeredBy() string {
 	if r.Policy != "" {
 		return "policy"
 	}

@@ -57,6 +57,7 @@ type Release struct {
 	RollbackOf  string    `json:"rollbackOf,omitempty"` // rollback: the release that was live
 	From        string    `json:"from,omitempty"`       // the version that was live before, as people name it
 	RequestedBy Actor     `json:"requestedBy"`
+	RolledBack  bool      `json:"rolledBack,omitempty"` // a later rollback took it away
 	Policy      string    `json:"policy,omitempty"`
 	Status      Status    `json:"status"`
 	Reason      string    `json:"reason,omitempty"` // why it is where it is

@@ -3,7 +3,9 @@ package manifest
 import "strings"
 
 // ResolveRaw is what a worker does with raw YAML.
-func ResolveRaw(text string, vars map[string]string) ([]byte, error) { return newResolver(vars).raw(text) }
+func ResolveRaw(text string, vars map[string]string) ([]byte, error) {
+	return newResolver(vars).raw(text)
+}
 
 // Template prints the chart as `helm template` does.
 func Template(location, name, namespace string, values any, kubeVersion string, apis []string) (string, error) {

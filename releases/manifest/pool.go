@@ -110,7 +110,7 @@ func (p *pool) close() {
 
 func start(command []string) (*process, error) {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec // our own binary
-	cmd.Env = []string{"GOMAXPROCS=2", "TZ=UTC"}     // nothing of ours: no secret, no HOME, no proxy
+	cmd.Env = []string{"GOMAXPROCS=2", "TZ=UTC"}    // nothing of ours: no secret, no HOME, no proxy
 	cmd.Dir = "/"
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,0 +1,308 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"gimletd/bot"
+)
+
+// Channel is the console's only channel.
+const Channel bot.Channel = "console"
+
+// Config is a console's surroundings.
+type Config struct {
+	In  io.Reader
+	Out io.Writer
+	// User is who types.
+	User bot.User
+	// NoColor turns colours off on a terminal, too (https://no-color.org).
+	NoColor bool
+	// Settle waits until what was asked for has happened and was told. In a pipe it runs before each line is read.
+	Settle func(context.Context) error
+	// Complete suggests words for the one that is being typed, given those before it.
+	Complete func(before []string) []string
+}
+
+// Console is a chat in a terminal or a pipe. It implements notify.Sender.
+type Console struct {
+	config Config
+	style  style
+	tty    *os.File // nil in a pipe
+
+	mu      sync.Mutex
+	out     io.Writer
+	sent    int
+	buttons []bot.Button // the last ones shown; numbers count from the start of the session
+}
+
+// New makes a console. With a terminal at both ends it edits lines and may use colour.
+func New(c Config) *Console {
+	console := &Console{config: c, out: c.Out}
+	in, inFile := c.In.(*os.File)
+	out, outFile := c.Out.(*os.File)
+	if outFile && term.IsTerminal(int(out.Fd())) { //nolint:gosec // a file descriptor fits an int
+		console.style.color = !c.NoColor
+		if inFile && term.IsTerminal(int(in.Fd())) { //nolint:gosec // see above
+			console.tty = in
+		}
+	}
+	return console
+}
+
+// Send prints a message.
+func (c *Console) Send(_ context.Context, channel bot.Channel, m bot.Message) (bot.Ref, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent++
+	ref := bot.Ref{Channel: channel, ID: strconv.Itoa(c.sent)}
+	return ref, c.print(m)
+}
+
+// Edit prints the message's new state: what scrolled by cannot be changed.
+func (c *Console) Edit(_ context.Context, _ bot.Ref, m bot.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.print(m)
+}
+
+// print needs the lock.
+func (c *Console) print(m bot.Message) error {
+	first := len(c.buttons) + 1
+	c.buttons = append(c.buttons, m.Buttons...)
+	_, err := io.WriteString(c.out, c.style.message(m, first))
+	return err
+}
+
+// Run reads commands until the input ends, and hands them to the handler.
+func (c *Console) Run(ctx context.Context, handler bot.Handler) error {
+	if c.tty != nil {
+		return c.interactive(ctx, handler)
+	}
+	return c.piped(ctx, handler)
+}
+
+func (c *Console) piped(ctx context.Context, handler bot.Handler) error {
+	lines := bufio.NewScanner(c.config.In)
+	for {
+		if err := c.config.Settle(ctx); err != nil {
+			return err
+		}
+		if !lines.Scan() {
+			return lines.Err()
+		}
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		c.mu.Lock()
+		_, err := fmt.Fprintf(c.out, "> %s\n", clean(line))
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if quit(line) {
+			return nil
+		}
+		if err := c.handle(ctx, handler, line, nil); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Console) interactive(ctx context.Context, handler bot.Handler) error {
+	fd := int(c.tty.Fd()) //nolint:gosec // a file descriptor fits an int
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = term.Restore(fd, before) }()
+	terminal := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{c.config.In, c.config.Out}, "> ")
+	terminal.AutoCompleteCallback = c.complete
+	if width, height, err := term.GetSize(fd); err == nil {
+		_ = terminal.SetSize(width, height)
+	}
+	c.mu.Lock()
+	c.out = terminal
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.out = c.config.Out
+		c.mu.Unlock()
+	}()
+	typed := make(chan string)
+	ended := make(chan error, 1)
+	asked := make(chan struct{})
+	go func() {
+		for range asked {
+			line, err := terminal.ReadLine()
+			if err != nil {
+				ended <- err
+				return
+			}
+			typed <- line
+		}
+	}()
+	defer close(asked)
+	next := func() (string, error) {
+		asked <- struct{}{}
+		select {
+		case line := <-typed:
+			return line, nil
+		case err := <-ended:
+			return "", err
+		case <-ctx.Done():
+			return "", io.EOF
+		}
+	}
+	for {
+		line, err := next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		line = strings.TrimSpace(line)
+		if quit(line) {
+			return nil
+		}
+		confirm := func(question string) (bool, error) {
+			terminal.SetPrompt(clean(question) + " [y/N] ")
+			defer terminal.SetPrompt("> ")
+			answer, err := next()
+			return strings.EqualFold(strings.TrimSpace(answer), "y"), err
+		}
+		if err := c.handle(ctx, handler, line, confirm); err != nil {
+			return err
+		}
+	}
+}
+
+func quit(line string) bool {
+	return line == "/quit" || line == "/exit" || line == "quit" || line == "exit"
+}
+
+// handle runs one line: a command, or the number of a button. confirm is nil where nobody can be asked.
+func (c *Console) handle(ctx context.Context, handler bot.Handler, line string, confirm func(string) (bool, error)) error {
+	if line == "" {
+		return nil
+	}
+	req := bot.Request{User: c.config.User, Channel: Channel}
+	if number, err := strconv.Atoi(line); err == nil {
+		button, ok := c.button(number)
+		if !ok {
+			return c.say(bot.Message{Tone: bot.Warning, Title: fmt.Sprintf("There is no choice [%d].", number)})
+		}
+		if button.Confirm != "" && confirm != nil {
+			if yes, err := confirm(button.Confirm); err != nil || !yes {
+				return err
+			}
+		}
+		req.Args, req.Clicked = button.Args, true
+	} else {
+		args, err := Split(line)
+		if err != nil {
+			return c.say(bot.Message{Tone: bot.Warning, Title: err.Error()})
+		}
+		req.Args = args
+	}
+	reply := handler.Handle(ctx, req)
+	if reply.Silent {
+		return nil
+	}
+	return c.say(reply.Message)
+}
+
+func (c *Console) button(number int) (bot.Button, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if number < 1 || number > len(c.buttons) {
+		return bot.Button{}, false
+	}
+	return c.buttons[number-1], true
+}
+
+func (c *Console) say(m bot.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.print(m)
+}
+
+// complete extends the word before the cursor when there is one way to, and else by what all ways share.
+func (c *Console) complete(line string, pos int, key rune) (string, int, bool) {
+	if key != '\t' || c.config.Complete == nil || pos != len(line) {
+		return "", 0, false
+	}
+	words := strings.Fields(line)
+	last := ""
+	if len(words) > 0 && !strings.HasSuffix(line, " ") {
+		last, words = words[len(words)-1], words[:len(words)-1]
+	}
+	var fits []string
+	for _, word := range c.config.Complete(words) {
+		if strings.HasPrefix(word, last) {
+			fits = append(fits, word)
+		}
+	}
+	if len(fits) == 0 {
+		return "", 0, false
+	}
+	shared := fits[0]
+	for _, fit := range fits[1:] {
+		for !strings.HasPrefix(fit, shared) {
+			shared = shared[:len(shared)-1]
+		}
+	}
+	if len(fits) == 1 {
+		shared += " "
+	}
+	line = strings.TrimSuffix(line, last) + shared
+	return line, len(line), true
+}
+
+// Split cuts a line into words as a shell does: by spaces, with quotes around words that have some inside.
+func Split(line string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	quote, inWord := rune(0), false
+	for _, r := range line {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '"' || r == '\'':
+			quote, inWord = r, true
+		case unicode.IsSpace(r):
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+				inWord = false
+			}
+		default:
+			word.WriteRune(r)
+			inWord = true
+		}
+	}
+	if quote != 0 {
+		return nil, fmt.Errorf("a %c is not closed", quote)
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words, nil
+}

@@ -1,0 +1,111 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gimletd/bot"
+	"gimletd/releases"
+)
+
+func versionParam(summary string) bot.Param { return bot.Param{Name: paramVersion, Summary: summary} }
+
+func releaseCommand() command {
+	spec := bot.Spec{Name: "release", Summary: "release an app to an environment", Params: []bot.Param{
+		appParam(false), envParam(false),
+		versionParam("the newest without; or a commit, branch, tag, artifact id, or from:<env>"),
+	}}
+	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+		if reply, ok, err := c.pick(ctx, spec); !ok {
+			return reply, err
+		}
+		app, env := c.words[paramApp], c.words[paramEnv]
+		if err := c.access.Allow(c.actor, verbRelease, app, env); err != nil {
+			return bot.Reply{}, err
+		}
+		shipped, err := c.releases.Resolve(ctx, app, env, c.words[paramVersion])
+		if err != nil {
+			return bot.Reply{}, c.swapped(err)
+		}
+		made, err := c.releases.Propose(ctx, releases.Ask{App: app, Env: env, ArtifactID: shipped.ID, By: c.actor})
+		if err != nil {
+			return bot.Reply{}, err
+		}
+		return c.accepted(env, made[0]), nil
+	}}
+}
+
+func rollbackCommand() command {
+	spec := bot.Spec{Name: "rollback", Summary: "put an earlier release of an app back", Params: []bot.Param{
+		appParam(false), envParam(false), versionParam("the release before without; or a commit, tag, release id or artifact id"),
+	}}
+	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+		if reply, ok, err := c.pick(ctx, spec); !ok {
+			return reply, err
+		}
+		app, env := c.words[paramApp], c.words[paramEnv]
+		if err := c.access.Allow(c.actor, verbRollback, app, env); err != nil {
+			return bot.Reply{}, err
+		}
+		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], By: c.actor})
+		if err != nil {
+			return bot.Reply{}, c.swapped(err)
+		}
+		return c.accepted(env, made), nil
+	}}
+}
+
+// pick offers the apps or environments when they were left out; ok is true when there is nothing to pick.
+func (c call) pick(ctx context.Context, spec bot.Spec) (reply bot.Reply, ok bool, err error) {
+	app, env := c.words[paramApp], c.words[paramEnv]
+	switch {
+	case app == "":
+		apps, err := c.releases.Apps(ctx)
+		return offer("Which app?", spec, nil, apps), false, err
+	case env == "":
+		envs, err := c.environmentsOf(ctx, app)
+		return offer(fmt.Sprintf("%s in which environment?", app), spec, []string{app}, envs), false, err
+	}
+	return bot.Reply{}, true, nil
+}
+
+func (c call) environmentsOf(ctx context.Context, app string) (envs []string, err error) {
+	for _, e := range c.releases.Environments() {
+		found, err := c.releases.Artifacts(ctx, releases.ArtifactQuery{Target: releases.Target{App: app, Env: e.Name}, Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) > 0 {
+			envs = append(envs, e.Name)
+		}
+	}
+	if len(envs) == 0 {
+		return nil, releases.Errorf(releases.NotFound, "there is no app %q: no artifact was shipped for it", app)
+	}
+	return envs, nil
+}
+
+// swapped adds a hint when the environment was typed where the app belongs.
+func (c call) swapped(err error) error {
+	app, env := c.words[paramApp], c.words[paramEnv]
+	if releases.KindOf(err) == releases.NotFound && slices.Contains(c.environmentNames(), app) && !slices.Contains(c.environmentNames(), env) {
+		return releases.Errorf(releases.NotFound, "%v\nThe app comes first, then the environment: %s %s", err, env, app)
+	}
+	return err
+}
+
+// accepted answers a request whose news come by themselves: where they come, if not here.
+func (c call) accepted(env string, r releases.Release) bot.Reply {
+	for _, e := range c.releases.Environments() {
+		if e.Name == env && !slices.Contains(e.Channels, string(c.channel)) {
+			where := "no channel is configured for it"
+			if len(e.Channels) > 0 {
+				where = "news in " + strings.Join(e.Channels, ", ")
+			}
+			return bot.Reply{Message: bot.Message{Tone: bot.Working, Title: fmt.Sprintf("Accepted: %s (%s)", r.ID, where)}}
+		}
+	}
+	return bot.Reply{Silent: true}
+}

@@ -1,0 +1,168 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"gimletd/bot"
+	"gimletd/releases"
+)
+
+// Releases is what commands ask of the service.
+type Releases interface {
+	actions
+	queries
+}
+
+type actions interface {
+	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
+	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
+	Resume(ctx context.Context, app, env string, by releases.Actor) error
+}
+
+type queries interface {
+	Environments() []releases.Environment
+	Apps(ctx context.Context) ([]string, error)
+	Resolve(ctx context.Context, app, env, word string) (*releases.Shipped, error)
+	Artifacts(ctx context.Context, q releases.ArtifactQuery) ([]*releases.Shipped, error)
+	Releases(ctx context.Context, q releases.ReleaseQuery) ([]releases.Release, error)
+	Status(ctx context.Context, env, app string) ([]releases.State, error)
+	Preview(ctx context.Context, app, env, artifactID string) (releases.Preview, error)
+	Why(ctx context.Context, app, env string) (releases.Explanation, error)
+}
+
+// Router is a bot.Handler: it finds the command, identifies who asks, parses, and runs it.
+type Router struct {
+	releases Releases
+	access   Access
+	now      func() time.Time
+	log      *slog.Logger
+	commands []command
+}
+
+// command is a Spec and what it does.
+type command struct {
+	bot.Spec
+	run func(context.Context, call) (bot.Reply, error)
+}
+
+// call is a command with all that it needs.
+type call struct {
+	*Router
+	words
+	actor   releases.Actor
+	channel bot.Channel
+}
+
+// NewRouter makes a Router with all commands.
+func NewRouter(r Releases, access Access, now func() time.Time, log *slog.Logger) *Router {
+	return &Router{releases: r, access: access, now: now, log: log.With("component", "commands"), commands: []command{
+		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), whyCommand(),
+		resumeCommand(), helpCommand(),
+	}}
+}
+
+// Specs returns what the commands look like.
+func (r *Router) Specs() []bot.Spec {
+	var specs []bot.Spec
+	for _, c := range r.commands {
+		specs = append(specs, c.Spec)
+	}
+	return specs
+}
+
+// Handle answers a request.
+func (r *Router) Handle(ctx context.Context, req bot.Request) bot.Reply {
+	name, args := normalize(req.Args)
+	i := slices.IndexFunc(r.commands, func(c command) bool { return c.Name == name })
+	if i < 0 {
+		return r.unknown(name)
+	}
+	reply, err := r.run(ctx, r.commands[i], args, req)
+	if err != nil {
+		r.log.Info("a command was answered with an error", "command", name, "user", req.User.Name, "err", err)
+		return explain(r.commands[i].Spec, args, err)
+	}
+	return reply
+}
+
+func (r *Router) run(ctx context.Context, c command, args []string, req bot.Request) (bot.Reply, error) {
+	actor, err := r.access.Identify(req.User)
+	if err != nil {
+		return bot.Reply{}, err
+	}
+	words, err := parse(c.Spec, args)
+	if err != nil {
+		return bot.Reply{}, err
+	}
+	return c.run(ctx, call{Router: r, words: words, actor: actor, channel: req.Channel})
+}
+
+func (r *Router) unknown(name string) bot.Reply {
+	text := "There is no command " + name + "."
+	for _, c := range r.commands {
+		if short := strings.TrimPrefix(c.Name, group+" "); short == name || "/"+short == name {
+			text += fmt.Sprintf(" Did you mean /%s?", c.Name)
+		}
+	}
+	return bot.Reply{Message: bot.Message{Title: text, Tone: bot.Warning, Footer: "/gimlet help lists the commands"}}
+}
+
+// Complete suggests words to follow those that were typed.
+func (r *Router) Complete(before []string) []string {
+	if len(before) == 0 {
+		return []string{"/release", "/rollback", "/gimlet", "/quit"}
+	}
+	name, args := normalize(before)
+	if name == group+" help" && len(before) == 1 {
+		var names []string
+		for _, c := range r.commands {
+			if short, ok := strings.CutPrefix(c.Name, group+" "); ok {
+				names = append(names, short)
+			}
+		}
+		return names
+	}
+	i := slices.IndexFunc(r.commands, func(c command) bool { return c.Name == name })
+	if i < 0 || len(args) >= len(r.commands[i].Params) {
+		return nil
+	}
+	switch r.commands[i].Params[len(args)].Name {
+	case paramEnv:
+		return r.environmentNames()
+	case paramApp:
+		apps, err := r.releases.Apps(context.Background())
+		if err != nil {
+			return nil
+		}
+		return apps
+	}
+	return nil
+}
+
+func (r *Router) environmentNames() []string {
+	var names []string
+	for _, e := range r.releases.Environments() {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// The names of parameters that several commands have.
+const (
+	paramApp     = "app"
+	paramEnv     = "env"
+	paramVersion = "version"
+)
+
+func appParam(required bool) bot.Param {
+	return bot.Param{Name: paramApp, Summary: "the app", Required: required}
+}
+
+func envParam(required bool) bot.Param {
+	return bot.Param{Name: paramEnv, Summary: "the environment", Required: required}
+}

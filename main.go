@@ -1,0 +1,176 @@
+// GimletD is a GitOps release manager that lives in chat.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"os/user"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"gimletd/bot"
+	"gimletd/bot/console"
+	"gimletd/releases/manifest"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// Exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// cli is the command line.
+type cli struct {
+	Serve   serveCommand `cmd:"" help:"Run the server."`
+	Demo    demoCommand  `cmd:"" help:"See the whole idea work here, in this terminal: everything embedded, nothing to set up."`
+	Config  configGroup  `cmd:"" help:"Work with the configuration."`
+	Version versionCmd   `cmd:"" help:"Print the version."`
+
+	Healthcheck  healthcheck `cmd:"" hidden:"" help:"Ask a running server whether it is ready; for containers."`
+	RenderWorker workerCmd   `cmd:"" hidden:"" name:"render-worker" help:"Render charts for the server, over pipes."`
+}
+
+// streams are the process's own, given to commands.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	var c cli
+	status := -1
+	parser, err := kong.New(&c, kong.Name("gimletd"), kong.Description("The release manager that lives in chat."),
+		kong.Writers(out, errOut), kong.Exit(func(code int) { status = code }), kong.UsageOnError())
+	if err != nil {
+		fmt.Fprintln(errOut, "gimletd:", err)
+		return exitFailed
+	}
+	command, err := parser.Parse(args)
+	if status >= 0 { // --help has been printed
+		return status
+	}
+	if err != nil {
+		fmt.Fprintln(errOut, "gimletd:", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err := command.Run(streams{in, out, errOut}); err != nil {
+		fmt.Fprintln(errOut, "gimletd:", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+type serveCommand struct {
+	Config  string `help:"The configuration file." required:"" type:"existingfile"`
+	Console bool   `help:"Take commands in this terminal, too."`
+}
+
+// Run serves until it is told to stop.
+func (c serveCommand) Run(ctx context.Context, std streams) error {
+	config, err := LoadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	log, err := newLog(config.Log, std.err)
+	if err != nil {
+		return err
+	}
+	p := process{config: config, log: log, console: consoleConfig(std)}
+	if !c.Console {
+		p.console.In = nil
+	}
+	return p.run(ctx)
+}
+
+// consoleConfig is the console at the process's own streams.
+func consoleConfig(std streams) console.Config {
+	return console.Config{In: std.in, Out: std.out, User: consoleUser(), NoColor: os.Getenv("NO_COLOR") != ""}
+}
+
+// consoleUser is who sits at the console, as the operating system knows them.
+func consoleUser() bot.User {
+	name := "console"
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	return bot.User{Platform: "console", ID: name, Name: name}
+}
+
+type configGroup struct {
+	Check configCheck `cmd:"" help:"Read a configuration and report all that is wrong with it."`
+}
+
+type configCheck struct {
+	Config string `arg:"" help:"The configuration file." type:"existingfile"`
+}
+
+// Run reports the faults.
+func (c configCheck) Run(std streams) error {
+	config, err := LoadConfig(c.Config)
+	if err != nil {
+		return fmt.Errorf("the configuration has faults\n%w", err)
+	}
+	fmt.Fprintf(std.out, "%s is good: %d environments, %d GitOps repositories, %d chart sources\n", c.Config, len(config.Environments), len(config.GitOps), len(config.Charts))
+	if config.Server.AdminToken == "" {
+		fmt.Fprintln(std.out, "note: without server.adminTokenFile the API refuses every call")
+	}
+	return nil
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(std streams) error {
+	fmt.Fprintln(std.out, "gimletd", version())
+	return nil
+}
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+type healthcheck struct {
+	URL string `help:"The admin listener's readiness." default:"http://127.0.0.1:8889/readyz"`
+}
+
+// Run succeeds when the server is ready.
+func (h healthcheck) Run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("%s answered %s", h.URL, res.Status))
+	}
+	return nil
+}
+
+type workerCmd struct{}
+
+// Run renders until the pipe ends.
+func (workerCmd) Run(std streams) error { return manifest.Work(std.in, std.out) }

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+
+	"gimletd/releases"
+)
+
+// reconciled is what clients that wait for the rollout look for. An environment without rollout feedback says so once
+// the commit is in the repository.
+const reconciled = "ReconciliationSucceeded"
+
+// listed is a release as clients see it.
+type listed struct {
+	App                    string           `json:"app"`
+	Env                    string           `json:"env"`
+	ArtifactID             string           `json:"artifactId"`
+	TriggeredBy            string           `json:"triggeredBy"`
+	Version                releases.Version `json:"version"`
+	GitopsRef              string           `json:"gitopsRef"`
+	GitopsRepo             string           `json:"gitopsRepo"`
+	Created                int64            `json:"created,omitempty"`
+	RolledBack             bool             `json:"rolledBack,omitempty"`
+	GitopsCommitStatus     string           `json:"gitopsCommitStatus,omitempty"`
+	GitopsCommitStatusDesc string           `json:"gitopsCommitStatusDesc,omitempty"`
+	GitopsCommitCreated    int64            `json:"gitopsCommitCreated,omitempty"`
+}
+
+// postReleases asks for releases. Of who triggers it the token decides, not the body.
+func (s *Server) postReleases(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	var body struct {
+		Env         string `json:"env"`
+		App         string `json:"app"`
+		ArtifactID  string `json:"artifactId"`
+		TriggeredBy string `json:"triggeredBy"`
+	}
+	text, err := read(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&body); err != nil {
+		return 0, nil, releases.Wrap(releases.Invalid, err, "the body is not {env, app, artifactId}")
+	}
+	for _, field := range []struct{ name, value string }{{"env", body.Env}, {"artifactId", body.ArtifactID}} {
+		if field.value == "" {
+			return 0, nil, releases.Errorf(releases.Invalid, "%s: missing", field.name)
+		}
+	}
+	made, err := s.service.Propose(r.Context(), releases.Ask{App: body.App, Env: body.Env, ArtifactID: body.ArtifactID, By: caller()})
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, map[string]string{"id": made[0].Request, "type": "release"}, nil
+}
+
+func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	params := query{values: r.URL.Query()}
+	q := releases.ReleaseQuery{
+		Env: params.required("env"), App: params.text("app"), Repository: params.text("git-repo"), Statuses: []releases.Status{releases.Published},
+		Since: params.time("since"), Until: params.time("until"), Limit: params.number("limit", maxLimit), Offset: params.number("offset", maxOffset),
+	}
+	if params.err != nil {
+		return 0, nil, params.err
+	}
+	found, err := s.service.Releases(r.Context(), q)
+	if err != nil {
+		return 0, nil, err
+	}
+	all := make([]listed, 0, len(found))
+	for _, r := range found {
+		all = append(all, listed{
+			App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, TriggeredBy: r.TriggeredBy(), Version: r.Version, GitopsRef: r.Commit,
+			Created: r.Created.Unix(), RolledBack: r.RolledBack, GitopsCommitStatus: reconciled, GitopsCommitCreated: r.Updated.Unix(),
+		})
+	}
+	return http.StatusOK, all, nil
+}
+
+func (s *Server) postRollback(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	params := query{values: r.URL.Query()}
+	ask := releases.RollbackAsk{Env: params.required("env"), App: params.required("app"), To: params.required("sha"), By: caller()}
+	if params.err != nil {
+		return 0, nil, params.err
+	}
+	made, err := s.service.Rollback(r.Context(), ask)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, map[string]string{"id": made.Request}, nil
+}
+
+func (s *Server) getStatus(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	params := query{values: r.URL.Query()}
+	env, app := params.required("env"), params.text("app")
+	if params.err != nil {
+		return 0, nil, params.err
+	}
+	states, err := s.service.Status(r.Context(), env, app)
+	if err != nil {
+		return 0, nil, err
+	}
+	apps := map[string]*listed{}
+	if app != "" {
+		apps[app] = nil
+	}
+	for _, st := range states {
+		apps[st.App] = nil
+		if live := st.Live; live != nil {
+			apps[st.App] = &listed{
+				App: live.App, Env: live.Env, ArtifactID: live.ArtifactID, TriggeredBy: live.By, Version: live.Version, GitopsRef: live.Commit,
+				Created: live.At.Unix(), GitopsCommitStatus: reconciled,
+			}
+		}
+	}
+	return http.StatusOK, apps, nil
+}

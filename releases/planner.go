@@ -1,0 +1,289 @@
+package releases
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Limits of the worker's patience.
+const (
+	plannersAtOnce = 4
+	firstRetry     = 500 * time.Millisecond
+	lastRetry      = 30 * time.Second
+	giveUpAfter    = 30 * time.Minute // how long a plan may wait for what does not answer
+	planWithin     = 2 * time.Minute
+	heartbeat      = 5 * time.Second
+)
+
+// Run works on what is proposed until the context ends; then it finishes the pushes in hand and returns.
+func (s *Service) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.planLoop(ctx) })
+	for name, repository := range s.repositories {
+		p := &publisher{Service: s, name: name, repository: repository, wake: s.publishing[name]}
+		group.Go(func() error { return p.loop(ctx) })
+	}
+	s.wake()
+	return group.Wait()
+}
+
+// retries knows when something that did not answer may be asked again.
+type retries struct {
+	mu    sync.Mutex
+	after map[string]time.Time
+	wait  map[string]time.Duration
+}
+
+func newRetries() *retries {
+	return &retries{after: map[string]time.Time{}, wait: map[string]time.Duration{}}
+}
+
+func (r *retries) failed(id string, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait := min(max(firstRetry, 2*r.wait[id]), lastRetry)
+	r.wait[id], r.after[id] = wait, now.Add(wait)
+	return wait
+}
+
+func (r *retries) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.wait, id)
+	delete(r.after, id)
+}
+
+func (r *retries) due(id string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !now.Before(r.after[id])
+}
+
+// planLoop makes plans, several at once, but for each app and environment in the order of the requests.
+func (s *Service) planLoop(ctx context.Context) error {
+	const name = "planner"
+	var busy sync.Map // targets that are being planned
+	var workers errgroup.Group
+	workers.SetLimit(plannersAtOnce)
+	again := newRetries()
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		due, err := s.plannable(ctx)
+		s.loops.Beat(name, s.now(), err)
+		for _, r := range due {
+			target := Target{App: r.App, Env: r.Env}
+			if !again.due(r.ID, s.now()) {
+				continue
+			}
+			if _, taken := busy.LoadOrStore(target, true); taken {
+				continue
+			}
+			workers.Go(func() error {
+				wait := s.planOne(ctx, r, again)
+				busy.Delete(target)
+				if wait > 0 {
+					time.AfterFunc(wait, func() { poke(s.planning) })
+				}
+				s.wake()
+				return nil
+			})
+		}
+		select {
+		case <-s.planning:
+		case <-tick.C:
+		case <-ctx.Done():
+			return workers.Wait()
+		}
+	}
+}
+
+// plannable returns, for each app and environment, the oldest open release if it waits for its plan.
+func (s *Service) plannable(ctx context.Context) (due []Release, err error) {
+	err = s.store.View(ctx, func(tx Tx) error {
+		open, err := tx.OpenReleases()
+		first := map[Target]bool{}
+		for _, r := range open {
+			target := Target{App: r.App, Env: r.Env}
+			if !first[target] && r.Status == Proposed {
+				due = append(due, r)
+			}
+			first[target] = true
+		}
+		return err
+	})
+	return due, err
+}
+
+// planOne makes one release's plan and says how long to wait before it is tried again; 0 when it is settled.
+func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait time.Duration) {
+	err := s.plan(ctx, r)
+	if err == nil {
+		again.forget(r.ID)
+		return 0
+	}
+	if ctx.Err() != nil {
+		return 0 // shutting down: it stays proposed
+	}
+	now := s.now()
+	if KindOf(err) == Unavailable && now.Sub(r.Created) < giveUpAfter {
+		wait = again.failed(r.ID, now)
+		s.remark(ctx, r.ID, "waiting: "+Redact(err.Error()))
+		return wait
+	}
+	again.forget(r.ID)
+	reason := Redact(err.Error())
+	if KindOf(err) == Unavailable {
+		reason += "; gave up after " + giveUpAfter.String()
+	}
+	err = s.store.Update(ctx, func(tx Tx) error {
+		current, err := tx.Release(r.ID)
+		if err != nil || current.Status != Proposed { // somebody else has decided meanwhile
+			return err
+		}
+		_, err = s.move(tx, current, Failed, reason)
+		return err
+	})
+	if err != nil {
+		s.log.Error("a failed plan cannot be recorded", "release", r.ID, "err", err)
+		return again.failed(r.ID, now)
+	}
+	return 0
+}
+
+// remark tells people why a release does not move, once for each reason.
+func (s *Service) remark(ctx context.Context, id, reason string) {
+	err := s.store.Update(ctx, func(tx Tx) error {
+		r, err := tx.Release(id)
+		if err != nil || r.Reason == reason || !r.Status.Open() {
+			return err
+		}
+		return s.save(tx, r.note(reason, s.now()))
+	})
+	s.log.Warn("release waits", "release", id, "reason", reason)
+	if err != nil {
+		s.log.Error("a reason cannot be recorded", "release", id, "err", err)
+	}
+}
+
+// plan renders the release, compares it with the repository, and moves it on.
+func (s *Service) plan(ctx context.Context, r Release) error {
+	ctx, cancel := context.WithTimeout(ctx, planWithin)
+	defer cancel()
+	env, err := s.environment(r.Env)
+	if err != nil {
+		return err
+	}
+	if reason, err := s.outdated(ctx, r); err != nil || reason != "" {
+		return errors.Join(err, s.settle(ctx, r.ID, Superseded, reason))
+	}
+	files, unstable, err := s.files(ctx, r)
+	if err != nil {
+		return err
+	}
+	CrashPoint("plan.rendered")
+	folder, err := s.repositories[env.Repository].Read(ctx, env.Folder(r.App))
+	if err != nil {
+		return err
+	}
+	if sameRelease(folder.Files, files) {
+		return s.settle(ctx, r.ID, Unchanged, "the repository already holds exactly this; no commit was needed")
+	}
+	plan := &Plan{
+		Base: folder.Head, BaseTree: folder.Tree, Changes: Compare(folder.Files, files), Unstable: unstable,
+		Digest: Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, folder.Tree, files),
+	}
+	err = s.store.Update(ctx, func(tx Tx) error {
+		current, err := tx.Release(r.ID)
+		if err != nil {
+			return err
+		}
+		current.Plan = plan
+		if err := tx.PutFiles(r.ID, files); err != nil {
+			return err
+		}
+		_, err = s.move(tx, current, Approved, "no approval is needed")
+		return err
+	})
+	CrashPoint("plan.stored")
+	return err
+}
+
+// outdated explains why a release that a policy asked for must not go on, or returns "".
+func (s *Service) outdated(ctx context.Context, r Release) (reason string, err error) {
+	if r.Policy == "" {
+		return "", nil
+	}
+	err = s.store.View(ctx, func(tx Tx) error {
+		live, err := tx.Live(r.App, r.Env)
+		if err != nil {
+			return err
+		}
+		hold, err := tx.Hold(r.App, r.Env)
+		if err != nil {
+			return err
+		}
+		if reason = backwards(live, r.Version); reason == "" && hold != nil {
+			reason = hold.explain(Target{App: r.App, Env: r.Env})
+		}
+		return nil
+	})
+	return reason, err
+}
+
+// settle ends a release without a commit.
+func (s *Service) settle(ctx context.Context, id string, status Status, reason string) error {
+	if reason == "" {
+		return nil
+	}
+	return s.store.Update(ctx, func(tx Tx) error {
+		r, err := tx.Release(id)
+		if err != nil {
+			return err
+		}
+		if err := tx.PutFiles(id, nil); err != nil {
+			return err
+		}
+		_, err = s.move(tx, r, status, reason)
+		return err
+	})
+}
+
+// files are what the release's folder becomes: rendered, or, for a rollback, as the target release wrote them.
+func (s *Service) files(ctx context.Context, r Release) (files []File, unstable []string, err error) {
+	if r.Kind == KindRollback {
+		err = s.store.View(ctx, func(tx Tx) error { files, err = tx.Files(r.Target); return err })
+		return files, nil, err
+	}
+	var shipped *Shipped
+	if err := s.store.View(ctx, func(tx Tx) error { shipped, err = tx.Artifact(r.ArtifactID); return err }); err != nil {
+		return nil, nil, err
+	}
+	if files, unstable, err = s.render(ctx, shipped, r.App, r.Env); err != nil {
+		return nil, nil, err
+	}
+	files, err = withReleaseFile(files, r)
+	return files, unstable, err
+}
+
+func (s *Service) render(ctx context.Context, shipped *Shipped, app, env string) ([]File, []string, error) {
+	m, target, err := shipped.Manifest(app, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, unstable, err := s.renderer.Render(ctx, target, m, shipped.Variables())
+	if err == nil {
+		return files, unstable, nil
+	}
+	i := slices.IndexFunc(shipped.Dropped, func(name string) bool { return strings.Contains(err.Error(), "variable "+name+" is missing") })
+	if i >= 0 {
+		return nil, nil, Errorf(KindOf(err), "%v (it was dropped when the artifact came in, because it looks like a secret)", err)
+	}
+	return nil, nil, err
+}

@@ -1,0 +1,238 @@
+package releases
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Ask is a request for a release.
+type Ask struct {
+	App        string // "" means every app that the artifact has for the environment
+	Env        string
+	ArtifactID string
+	By         Actor
+}
+
+// Propose accepts a request: once it returns, the releases survive a crash, and the worker makes their plans. They
+// share a Request.
+func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
+	if _, err := s.environment(ask.Env); err != nil {
+		return nil, err
+	}
+	var made []Release
+	err := s.store.Update(ctx, func(tx Tx) error {
+		made = nil
+		a, err := tx.Artifact(ask.ArtifactID)
+		if err != nil {
+			return err
+		}
+		request := uuid.NewString()
+		for _, t := range a.Targets {
+			if t.Env != ask.Env || (ask.App != "" && t.App != ask.App) {
+				continue
+			}
+			r, err := s.propose(tx, Release{
+				Request: request, Kind: KindRelease, App: t.App, Env: t.Env, ArtifactID: a.ID, Version: a.Version, RequestedBy: ask.By,
+			})
+			if err != nil {
+				return err
+			}
+			made = append(made, r)
+		}
+		if len(made) == 0 {
+			app := ask.App
+			if app == "" {
+				app = "any app"
+			}
+			return Errorf(NotFound, "artifact %s has no manifest for %s in %s", a.ID, app, ask.Env)
+		}
+		return nil
+	})
+	return made, s.accepted(made, err)
+}
+
+func (s *Service) accepted(made []Release, err error) error {
+	CrashPoint("propose.after-store")
+	if err != nil {
+		return err
+	}
+	for _, r := range made {
+		s.log.Info(r.Kind+" proposed", "release", r.ID, "app", r.App, "env", r.Env, "by", r.RequestedBy.Name)
+	}
+	s.wake()
+	return nil
+}
+
+// RollbackAsk is a request to put an earlier release's files back.
+type RollbackAsk struct {
+	App, Env string
+	// To names the release: its id, its version (tag, commit hash or prefix), its artifact's id, or its commit in the
+	// GitOps repository. "" means the one before.
+	To string
+	By Actor
+}
+
+// Rollback accepts a request for a rollback.
+func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error) {
+	if _, err := s.environment(ask.Env); err != nil {
+		return Release{}, err
+	}
+	var made Release
+	err := s.store.Update(ctx, func(tx Tx) error {
+		h := past{tx: tx, app: ask.App, env: ask.Env}
+		r := Release{Request: uuid.NewString(), Kind: KindRollback, App: ask.App, Env: ask.Env, RequestedBy: ask.By}
+		target, live, err := h.target(ask.To)
+		if err != nil {
+			return err
+		}
+		if err := s.clear(tx, ask); err != nil {
+			return err
+		}
+		r.Target, r.RollbackOf, r.ArtifactID, r.Version = target.ID, live.ReleaseID, target.ArtifactID, target.Version
+		made, err = s.propose(tx, r)
+		return err
+	})
+	return made, s.accepted([]Release{made}, err)
+}
+
+// clear takes what is on its way for the app and environment out of a rollback's way.
+func (s *Service) clear(tx Tx, ask RollbackAsk) error {
+	open, err := tx.OpenReleases()
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		switch {
+		case r.App != ask.App || r.Env != ask.Env:
+		case r.Status == Publishing:
+			return Errorf(Conflict, "%s of %s is being pushed to %s right now; try again in a moment", r.ID, r.App, r.Env)
+		default:
+			if _, err := s.move(tx, r, Superseded, ask.By.Name+" rolls back"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// past is what was released of an app to an environment.
+type past struct {
+	tx       Tx
+	app, env string
+}
+
+// maxPast is how far back a rollback looks, in releases.
+const maxPast = 500
+
+func (p past) target(to string) (Release, *Live, error) {
+	live, err := p.tx.Live(p.app, p.env)
+	if err != nil {
+		return Release{}, nil, err
+	}
+	if live == nil {
+		return Release{}, nil, Errorf(NotFound, "nothing of %s was released to %s yet, so there is nothing to roll back", p.app, p.env)
+	}
+	all, err := p.tx.Releases(ReleaseQuery{App: p.app, Env: p.env, Statuses: []Status{Published}, Limit: maxPast})
+	if err != nil {
+		return Release{}, nil, err
+	}
+	var target Release
+	if to == "" {
+		target, err = p.before(all, live)
+	} else {
+		target, err = p.named(all, live, to)
+	}
+	return target, live, err
+}
+
+// before is the newest release older than the one whose files are live, leaving out what was rolled back.
+func (p past) before(all []Release, live *Live) (Release, error) {
+	origin := p.origin(all, live.ReleaseID)
+	for _, r := range all {
+		if r.Kind == KindRelease && r.Key < origin.Key && !r.RolledBack && r.Tree != live.Tree {
+			return r, nil
+		}
+	}
+	return Release{}, Errorf(NotFound, "%s in %s has no release before %s to go back to", p.app, p.env, live.Version.Short())
+}
+
+// origin follows rollbacks to the release that first wrote the files.
+func (p past) origin(all []Release, id string) Release {
+	for {
+		i := slices.IndexFunc(all, func(r Release) bool { return r.ID == id })
+		if i < 0 {
+			return Release{}
+		}
+		if all[i].Kind != KindRollback {
+			return all[i]
+		}
+		id = all[i].Target
+	}
+}
+
+func (p past) named(all []Release, live *Live, to string) (Release, error) {
+	var hits []Release
+	for _, r := range all {
+		if !r.names(to) {
+			continue
+		}
+		r = p.originOr(all, r)
+		if !slices.ContainsFunc(hits, func(h Release) bool { return h.Tree == r.Tree }) {
+			hits = append(hits, r)
+		}
+	}
+	switch {
+	case len(hits) == 0:
+		return Release{}, Errorf(NotFound, "%s in %s has no earlier release %q; /gimlet history %s %s lists them", p.app, p.env, to, p.app, p.env)
+	case len(hits) == 1 && hits[0].Tree == live.Tree:
+		return Release{}, Errorf(Conflict, "%s in %s is at %s already", p.app, p.env, live.Version.Short())
+	case len(hits) == 1:
+		return hits[0], nil
+	}
+	ambiguous := &Ambiguous{Word: to}
+	for _, h := range hits {
+		ambiguous.Options = append(ambiguous.Options, Option{Word: h.ID, Label: h.ID + " " + describe(h.Version)})
+	}
+	return Release{}, ambiguous
+}
+
+func (p past) originOr(all []Release, r Release) Release {
+	if origin := p.origin(all, r.ID); origin.ID != "" {
+		return origin
+	}
+	return r
+}
+
+// names reports whether the word names the release.
+func (r Release) names(word string) bool {
+	if word == r.ID || word == r.ArtifactID || (r.Version.Tag != "" && word == r.Version.Tag) {
+		return true
+	}
+	word = strings.ToLower(word)
+	return len(word) >= minPrefix && isHex(word) &&
+		(strings.HasPrefix(strings.ToLower(r.Version.SHA), word) || strings.HasPrefix(r.Commit, word))
+}
+
+// Resume lifts the hold that a rollback set, so that policies release again.
+func (s *Service) Resume(ctx context.Context, app, env string, by Actor) error {
+	if _, err := s.environment(env); err != nil {
+		return err
+	}
+	err := s.store.Update(ctx, func(tx Tx) error {
+		hold, err := tx.Hold(app, env)
+		if err != nil {
+			return err
+		}
+		if hold == nil {
+			return Errorf(NotFound, "automation of %s in %s is not held", app, env)
+		}
+		if err := tx.ClearHold(app, env); err != nil {
+			return err
+		}
+		return tx.Publish(Outcome{At: s.now(), Kind: HoldChanged, Hold: hold, Resumed: by.Name})
+	})
+	return err
+}

@@ -1,0 +1,336 @@
+package releases
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// publisher is the one writer of a repository.
+type publisher struct {
+	*Service
+	name       string
+	repository Repository
+	wake       chan struct{}
+}
+
+// Limits of one push.
+const (
+	maxBatch      = 100
+	publishWithin = 3 * time.Minute
+	finishWithin  = 30 * time.Second // what a shutdown waits for a push in hand
+)
+
+// loop publishes what is approved. Releases that wait together leave together.
+func (p *publisher) loop(ctx context.Context) error {
+	loop := "publisher " + p.name
+	again := newRetries()
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		if again.due("", p.now()) {
+			busy, err := p.work(ctx)
+			p.loops.Beat(loop, p.now(), err)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
+				p.log.Warn("publishing waits", "gitops", p.name, "err", err)
+				wait := again.failed("", p.now())
+				time.AfterFunc(wait, func() { poke(p.wake) })
+			default:
+				again.forget("")
+				if busy {
+					continue
+				}
+			}
+		}
+		select {
+		case <-p.wake:
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// work does one round: first it settles what a crash or a lost answer left open, then it publishes what is approved.
+func (p *publisher) work(ctx context.Context) (busy bool, err error) {
+	var doubtful, approved []Release
+	err = p.store.View(ctx, func(tx Tx) error {
+		open, err := tx.OpenReleases()
+		for _, r := range open {
+			if env, err := p.environment(r.Env); err != nil || env.Repository != p.name {
+				continue
+			}
+			switch r.Status {
+			case Publishing:
+				doubtful = append(doubtful, r)
+			case Approved:
+				approved = append(approved, r)
+			}
+		}
+		return err
+	})
+	if err != nil || len(doubtful)+len(approved) == 0 {
+		return false, err
+	}
+	// A push in hand is finished when the process is asked to stop, within bounds.
+	ctx, cancel := lingering(ctx)
+	defer cancel()
+	if len(doubtful) > 0 {
+		if err := p.recover(ctx, doubtful); err != nil {
+			p.remarkAll(ctx, doubtful, err)
+			return false, err
+		}
+		return true, nil
+	}
+	batch, err := p.begin(ctx, approved[:min(len(approved), maxBatch)])
+	if err != nil {
+		return false, err
+	}
+	return true, p.publish(ctx, batch)
+}
+
+// lingering outlives the context by finishWithin.
+func lingering(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), publishWithin)
+	stop := context.AfterFunc(parent, func() { time.AfterFunc(finishWithin, cancel) })
+	return ctx, func() { stop(); cancel() }
+}
+
+// recover asks the repository which of the releases it already has. Only the others are published (again).
+func (p *publisher) recover(ctx context.Context, doubtful []Release) error {
+	byBase := map[string]map[string]string{}
+	for _, r := range doubtful {
+		env, err := p.environment(r.Env)
+		if err != nil {
+			return err
+		}
+		if byBase[r.Plan.Base] == nil {
+			byBase[r.Plan.Base] = map[string]string{}
+		}
+		byBase[r.Plan.Base][r.ID] = env.Folder(r.App)
+	}
+	found := map[string]Result{}
+	for base, folders := range byBase {
+		some, err := p.repository.Find(ctx, base, folders)
+		if err != nil {
+			return err
+		}
+		for id, result := range some {
+			found[id] = result
+		}
+	}
+	CrashPoint("recover.found")
+	return p.store.Update(ctx, func(tx Tx) error {
+		for _, r := range doubtful {
+			current, err := tx.Release(r.ID)
+			if err != nil {
+				return err
+			}
+			if result, ok := found[r.ID]; ok {
+				err = p.conclude(tx, current, result)
+			} else {
+				_, err = p.move(tx, current, Approved, "the push did not arrive; trying again")
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// begin records that the releases may be in the repository from now on. One that is no longer approved is left out.
+func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Release, err error) {
+	CrashPoint("publish.before-begin")
+	err = p.store.Update(ctx, func(tx Tx) error {
+		batch = nil
+		for _, r := range approved {
+			current, err := tx.Release(r.ID)
+			if err != nil {
+				return err
+			}
+			if current.Status != Approved {
+				continue
+			}
+			moved, err := p.move(tx, current, Publishing, "")
+			if err != nil {
+				return err
+			}
+			batch = append(batch, moved)
+		}
+		return nil
+	})
+	CrashPoint("publish.begun")
+	return batch, err
+}
+
+// publish pushes the batch and records what became of each release. When the remote refuses a batch, its halves are
+// tried, so that one bad release does not keep the others back.
+func (p *publisher) publish(ctx context.Context, batch []Release) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	results := make([]Result, len(batch))
+	drafts, places := p.drafts(ctx, batch, results)
+	written, err := p.repository.Publish(ctx, drafts)
+	CrashPoint("publish.pushed")
+	switch {
+	case KindOf(err) == Conflict && len(batch) > 1:
+		middle := len(batch) / 2
+		return errors.Join(p.publish(ctx, batch[:middle]), p.publish(ctx, batch[middle:]))
+	case KindOf(err) == Conflict:
+		written = []Result{{Err: err}}
+	case err != nil:
+		p.remarkAll(ctx, batch, err)
+		return err // the next round asks the repository what arrived
+	}
+	for i, result := range written {
+		results[places[i]] = result
+	}
+	err = p.store.Update(ctx, func(tx Tx) error {
+		for i, r := range batch {
+			current, err := tx.Release(r.ID)
+			if err != nil {
+				return err
+			}
+			if err := p.conclude(tx, current, results[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	CrashPoint("publish.concluded")
+	p.Service.wake()
+	return err
+}
+
+func (p *publisher) remarkAll(ctx context.Context, batch []Release, cause error) {
+	for _, r := range batch {
+		p.remark(ctx, r.ID, "waiting: "+Redact(cause.Error()))
+	}
+}
+
+// drafts makes the commits to be. A release whose plan cannot be read back gets its result here; places says where in
+// the batch each draft belongs.
+func (p *publisher) drafts(ctx context.Context, batch []Release, results []Result) (drafts []Draft, places []int) {
+	for i, r := range batch {
+		d, err := p.draft(ctx, r)
+		if err != nil {
+			results[i] = Result{Err: err}
+			continue
+		}
+		drafts, places = append(drafts, d), append(places, i)
+	}
+	return drafts, places
+}
+
+func (p *publisher) draft(ctx context.Context, r Release) (Draft, error) {
+	env, err := p.environment(r.Env)
+	if err != nil {
+		return Draft{}, err
+	}
+	var files []File
+	if err := p.store.View(ctx, func(tx Tx) error { files, err = tx.Files(r.ID); return err }); err != nil {
+		return Draft{}, err
+	}
+	// What is committed is what was planned, to the byte.
+	if Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, r.Plan.BaseTree, files) != r.Plan.Digest {
+		return Draft{}, Errorf(Conflict, "the stored files of release %s are not those of its plan", r.ID)
+	}
+	return Draft{
+		ReleaseID: r.ID, Folder: env.Folder(r.App), BaseTree: r.Plan.BaseTree, Files: files,
+		Message: CommitMessage(r), Author: Person{Name: r.RequestedBy.Name, Email: r.RequestedBy.Email}, At: p.now(),
+	}, nil
+}
+
+// conclude records a release's fate.
+func (p *publisher) conclude(tx Tx, r Release, result Result) error {
+	if result.Err != nil {
+		if err := tx.PutFiles(r.ID, nil); err != nil {
+			return err
+		}
+		_, err := p.move(tx, r, Failed, Redact(result.Err.Error()))
+		return err
+	}
+	switch result.Written {
+	case BaseMoved:
+		_, err := p.move(tx, r, Proposed, "the folder was changed by somebody else meanwhile; planning again")
+		return err
+	case NothingToDo:
+		if err := tx.PutFiles(r.ID, nil); err != nil {
+			return err
+		}
+		_, err := p.move(tx, r, Unchanged, "the repository already holds exactly this; no commit was needed")
+		return err
+	case Committed:
+		return p.published(tx, r, result)
+	}
+	return Errorf(Conflict, "release %s: unknown result %q", r.ID, result.Written)
+}
+
+// keptFiles is how many releases of an app in an environment can be rolled back to.
+const keptFiles = 100
+
+func (p *publisher) published(tx Tx, r Release, result Result) error {
+	r.Commit, r.Tree = result.Commit, result.Tree
+	now := p.now()
+	live := Live{
+		App: r.App, Env: r.Env, ReleaseID: r.ID, ArtifactID: r.ArtifactID, Version: r.Version, By: r.RequestedBy.Name,
+		Tree: r.Tree, Commit: r.Commit, At: now,
+	}
+	if r.Kind == KindRollback {
+		if err := markRolledBack(tx, r); err != nil {
+			return err
+		}
+		if err := tx.PutHold(Hold{App: r.App, Env: r.Env, By: r.RequestedBy.Name, Release: r.ID, At: now}); err != nil {
+			return err
+		}
+	}
+	if err := tx.PutLive(live); err != nil {
+		return err
+	}
+	old, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Offset: keptFiles, Limit: 1})
+	if err != nil {
+		return err
+	}
+	for _, o := range old {
+		if err := tx.PutFiles(o.ID, nil); err != nil {
+			return err
+		}
+	}
+	_, err = p.move(tx, r, Published, "")
+	return err
+}
+
+// markRolledBack notes on the releases after the target that they were taken back.
+func markRolledBack(tx Tx, rollback Release) error {
+	target, err := tx.Release(rollback.Target)
+	if err != nil {
+		return err
+	}
+	if target.RolledBack {
+		target.RolledBack = false
+		if err := tx.PutRelease(target); err != nil {
+			return err
+		}
+	}
+	after, err := tx.Releases(ReleaseQuery{
+		App: rollback.App, Env: rollback.Env, Statuses: []Status{Published}, Since: target.Key.Time(), Limit: maxPast,
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range after {
+		if r.Key <= target.Key || r.RolledBack || r.ID == rollback.ID {
+			continue
+		}
+		r.RolledBack = true
+		if err := tx.PutRelease(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

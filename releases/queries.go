@@ -1,0 +1,196 @@
+package releases
+
+import (
+	"context"
+	"slices"
+)
+
+// Artifact returns the artifact with the id.
+func (s *Service) Artifact(ctx context.Context, id string) (a *Shipped, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { a, err = tx.Artifact(id); return err })
+	return a, err
+}
+
+// Artifacts returns the newest artifacts that match.
+func (s *Service) Artifacts(ctx context.Context, q ArtifactQuery) (all []*Shipped, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Artifacts(q); return err })
+	return all, err
+}
+
+// Release returns the release with the id.
+func (s *Service) Release(ctx context.Context, id string) (r Release, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { r, err = tx.Release(id); return err })
+	return r, err
+}
+
+// Releases returns the newest releases that match.
+func (s *Service) Releases(ctx context.Context, q ReleaseQuery) (all []Release, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Releases(q); return err })
+	return all, err
+}
+
+// State is how an app stands in an environment.
+type State struct {
+	App, Env string
+	Live     *Live // nil: nothing was released
+	Hold     *Hold
+	Open     []Release // on their way
+}
+
+// Status returns the state of the apps in an environment, or of one of them.
+func (s *Service) Status(ctx context.Context, env, app string) (states []State, err error) {
+	if _, err := s.environment(env); err != nil {
+		return nil, err
+	}
+	err = s.store.View(ctx, func(tx Tx) error {
+		lives, err := tx.Lives(env)
+		if err != nil {
+			return err
+		}
+		open, err := tx.OpenReleases()
+		if err != nil {
+			return err
+		}
+		states, err = collect(tx, env, lives, open)
+		return err
+	})
+	if app != "" {
+		states = slices.DeleteFunc(states, func(st State) bool { return st.App != app })
+	}
+	return states, err
+}
+
+func collect(tx Tx, env string, lives []Live, open []Release) ([]State, error) {
+	var states []State
+	index := map[string]int{}
+	at := func(app string) *State {
+		i, known := index[app]
+		if !known {
+			i = len(states)
+			index[app] = i
+			states = append(states, State{App: app, Env: env})
+		}
+		return &states[i]
+	}
+	for _, live := range lives {
+		at(live.App).Live = &live
+	}
+	for _, r := range open {
+		if r.Env == env {
+			st := at(r.App)
+			st.Open = append(st.Open, r)
+		}
+	}
+	for i := range states {
+		hold, err := tx.Hold(states[i].App, env)
+		if err != nil {
+			return nil, err
+		}
+		states[i].Hold = hold
+	}
+	return states, nil
+}
+
+// Explanation answers "why did this release, and why did that not?".
+type Explanation struct {
+	Live     *Live
+	Hold     *Hold
+	Releases []Release // newest first
+	Shipped  []*Shipped
+}
+
+// Why gathers what was decided lately of an app in an environment.
+func (s *Service) Why(ctx context.Context, app, env string) (e Explanation, err error) {
+	if _, err := s.environment(env); err != nil {
+		return e, err
+	}
+	const few = 5
+	err = s.store.View(ctx, func(tx Tx) error {
+		if e.Live, err = tx.Live(app, env); err != nil {
+			return err
+		}
+		if e.Hold, err = tx.Hold(app, env); err != nil {
+			return err
+		}
+		if e.Releases, err = tx.Releases(ReleaseQuery{App: app, Env: env, Limit: few}); err != nil {
+			return err
+		}
+		if e.Shipped, err = tx.Artifacts(ArtifactQuery{Target: Target{App: app, Env: env}, Limit: few}); err != nil {
+			return err
+		}
+		if len(e.Shipped) == 0 && len(e.Releases) == 0 {
+			return versions{tx: tx, target: Target{App: app, Env: env}}.unknownApp()
+		}
+		return nil
+	})
+	return e, err
+}
+
+// Apps returns the apps of the newest artifacts and what is live, for pickers.
+func (s *Service) Apps(ctx context.Context) (apps []string, err error) {
+	err = s.store.View(ctx, func(tx Tx) error {
+		const recent = 200
+		shipped, err := tx.Artifacts(ArtifactQuery{Limit: recent})
+		if err != nil {
+			return err
+		}
+		for _, a := range shipped {
+			for _, t := range a.Targets {
+				apps = append(apps, t.App)
+			}
+		}
+		return nil
+	})
+	slices.Sort(apps)
+	return slices.Compact(apps), err
+}
+
+// Preview is what a release would change, without asking for it.
+type Preview struct {
+	Shipped *Shipped
+	Live    *Live
+	Changes []Change
+	Diff    string // unified
+}
+
+// Preview renders the artifact and compares it with what the repository holds.
+func (s *Service) Preview(ctx context.Context, app, env, artifactID string) (Preview, error) {
+	e, err := s.environment(env)
+	if err != nil {
+		return Preview{}, err
+	}
+	var p Preview
+	err = s.store.View(ctx, func(tx Tx) error {
+		if p.Shipped, err = tx.Artifact(artifactID); err != nil {
+			return err
+		}
+		p.Live, err = tx.Live(app, env)
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	files, _, err := s.render(ctx, p.Shipped, app, env)
+	if err != nil {
+		return p, err
+	}
+	folder, err := s.repositories[e.Repository].Read(ctx, e.Folder(app))
+	if err != nil {
+		return p, err
+	}
+	p.Changes, p.Diff = Compare(folder.Files, files), TextDiff(folder.Files, files)
+	return p, nil
+}
+
+// Open counts the releases on their way, by status.
+func (s *Service) Open(ctx context.Context) (counts map[Status]int, err error) {
+	counts = map[Status]int{}
+	err = s.store.View(ctx, func(tx Tx) error {
+		open, err := tx.OpenReleases()
+		for _, r := range open {
+			counts[r.Status]++
+		}
+		return err
+	})
+	return counts, err
+}

@@ -1,0 +1,314 @@
+package releases
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Environment is one of the configuration.
+type Environment struct {
+	Name       string
+	Repository string   // the GitOps repository's name
+	Path       string   // the folder in it; "" for a repository per environment
+	Channels   []string // where its news go
+}
+
+// Folder is where an app's files lie in the environment's repository.
+func (e Environment) Folder(app string) string { return path.Join(e.Path, app) }
+
+// Service is the only door to releases for every edge.
+type Service struct {
+	store        Store
+	renderer     Renderer
+	repositories map[string]Repository
+	environments []Environment
+	secrets      SecretFilter
+	now          func() time.Time
+	log          *slog.Logger
+	planning     chan struct{}            // something may have to be planned
+	publishing   map[string]chan struct{} // by repository: something may have to be published
+	loops        *Loops
+}
+
+// Parts are what a Service works with. All are needed.
+type Parts struct {
+	Store        Store
+	Renderer     Renderer
+	Repositories map[string]Repository
+	Environments []Environment
+	Secrets      SecretFilter
+	Now          func() time.Time
+	Log          *slog.Logger
+	Loops        *Loops
+}
+
+// NewService makes a Service. Run makes it work on what is proposed.
+func NewService(p Parts) *Service {
+	s := &Service{
+		store: p.Store, renderer: p.Renderer, repositories: p.Repositories, environments: p.Environments, secrets: p.Secrets,
+		now: p.Now, log: p.Log.With("component", "releases"), loops: p.Loops,
+		planning: make(chan struct{}, 1), publishing: map[string]chan struct{}{},
+	}
+	for name := range p.Repositories {
+		s.publishing[name] = make(chan struct{}, 1)
+	}
+	return s
+}
+
+// Environments returns the configured environments in order.
+func (s *Service) Environments() []Environment { return s.environments }
+
+func (s *Service) environment(name string) (Environment, error) {
+	for _, e := range s.environments {
+		if e.Name == name {
+			return e, nil
+		}
+	}
+	var names []string
+	for _, e := range s.environments {
+		names = append(names, e.Name)
+	}
+	return Environment{}, Errorf(NotFound, "there is no environment %q; there are: %s", name, strings.Join(names, ", "))
+}
+
+// wake tells the worker that there may be something to do.
+func (s *Service) wake() {
+	poke(s.planning)
+	for _, c := range s.publishing {
+		poke(c)
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Ingest takes an artifact in: once it returns, the artifact, what the policies decided of it and the releases that
+// they ask for survive a crash. An artifact that was shipped before within a day (the same idempotency key, or the
+// same content) is returned as it is, with isNew false.
+func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string) (shipped *Shipped, isNew bool, err error) {
+	if err := a.Validate(); err != nil {
+		return nil, false, err
+	}
+	if len(idempotencyKey) > maxName {
+		return nil, false, Errorf(Invalid, "Idempotency-Key: longer than %d bytes", maxName)
+	}
+	dropped := s.secrets.Drop(a)
+	targets, err := s.targets(a)
+	if err != nil {
+		return nil, false, err
+	}
+	content, err := a.content()
+	if err != nil {
+		return nil, false, Wrap(Invalid, err, "the artifact cannot be stored")
+	}
+	sum := sha256.Sum256(content)
+	prints := fingerprints{content: "content " + hex.EncodeToString(sum[:])}
+	if idempotencyKey != "" {
+		prints.key = "key " + idempotencyKey
+	}
+	CrashPoint("ingest.before-store")
+	err = s.store.Update(ctx, func(tx Tx) error {
+		fresh := *a
+		shipped = &Shipped{Artifact: fresh, Targets: targets, Dropped: dropped}
+		isNew = false
+		id, err := prints.seen(tx, s.now())
+		if err != nil {
+			return err
+		}
+		if id != "" {
+			shipped, err = tx.Artifact(id)
+			return err
+		}
+		isNew = true
+		return s.enter(tx, shipped, prints)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	CrashPoint("ingest.after-store")
+	if isNew {
+		s.log.Info("artifact shipped", "artifact", shipped.ID, "repository", a.Version.RepositoryName, "sha", a.Version.SHA)
+		s.wake()
+	}
+	return shipped, isNew, nil
+}
+
+// enter writes a new artifact with its decisions, its releases and its announcement.
+func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints) error {
+	now := s.now()
+	key, err := tx.NextKey(now)
+	if err != nil {
+		return err
+	}
+	shipped.Key = key
+	shipped.Created = key.Time().Unix()
+	shipped.ID = shipped.Version.RepositoryName + "-" + uuid.NewString()
+	if shipped.Decisions, err = s.decide(tx, shipped); err != nil {
+		return err
+	}
+	if err := tx.PutArtifact(shipped); err != nil {
+		return err
+	}
+	if err := prints.remember(tx, shipped.ID, now); err != nil {
+		return err
+	}
+	// The announcement first, so that the releases it leads to are told after it.
+	news := &News{ID: shipped.ID, Version: shipped.Version, Items: shipped.Items, Decisions: shipped.Decisions, Dropped: shipped.Dropped}
+	if err := tx.Publish(Outcome{At: now, Kind: ArtifactShipped, Artifact: news}); err != nil {
+		return err
+	}
+	request := uuid.NewString()
+	for _, d := range shipped.Decisions {
+		if !d.Fires {
+			continue
+		}
+		r := Release{
+			Request: request, Kind: KindRelease, App: d.App, Env: d.Env, ArtifactID: shipped.ID, Version: shipped.Version,
+			RequestedBy: Actor{Name: "policy " + d.Policy, Via: "policy"}, Policy: d.Policy, Reason: d.Reason,
+		}
+		if _, err := s.propose(tx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// targets resolves where each manifest goes. A name that cannot be one is refused here, at the door.
+func (s *Service) targets(a *Artifact) ([]Target, error) {
+	vars := a.Variables()
+	var targets []Target
+	for i, m := range a.Environments {
+		t, err := s.renderer.Target(m, vars)
+		if err != nil {
+			return nil, Errorf(Invalid, "environments[%d].%v", i, err)
+		}
+		for j, other := range targets {
+			if other.App == t.App && other.Env == t.Env {
+				return nil, Errorf(Invalid, "environments[%d]: app %q in %q is also environments[%d]", i, t.App, t.Env, j)
+			}
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
+	decisions := make([]Decision, 0, len(shipped.Targets))
+	for i, t := range shipped.Targets {
+		if _, err := s.environment(t.Env); err != nil {
+			decisions = append(decisions, Decision{Policy: DeployPolicy, App: t.App, Env: t.Env, Reason: fmt.Sprintf("environment %q is not in the configuration", t.Env)})
+			continue
+		}
+		live, err := tx.Live(t.App, t.Env)
+		if err != nil {
+			return nil, err
+		}
+		hold, err := tx.Hold(t.App, t.Env)
+		if err != nil {
+			return nil, err
+		}
+		decisions = append(decisions, Decide(t, shipped.Environments[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold}))
+	}
+	return decisions, nil
+}
+
+// fingerprints are under what an artifact is known again.
+type fingerprints struct{ content, key string }
+
+func (f fingerprints) seen(tx Tx, now time.Time) (id string, err error) {
+	if f.key != "" {
+		known, err := tx.Seen(f.key, now)
+		if err != nil {
+			return "", err
+		}
+		id, content, _ := strings.Cut(known, "\n")
+		if id != "" && content != f.content {
+			return "", Errorf(Conflict, "Idempotency-Key: it was used for another artifact (%s)", id)
+		}
+		if id != "" {
+			return id, nil
+		}
+	}
+	return tx.Seen(f.content, now)
+}
+
+func (f fingerprints) remember(tx Tx, id string, now time.Time) error {
+	if f.key != "" {
+		if err := tx.Remember(f.key, id+"\n"+f.content, now); err != nil {
+			return err
+		}
+	}
+	return tx.Remember(f.content, id, now)
+}
+
+// propose writes a new release and its event.
+func (s *Service) propose(tx Tx, r Release) (Release, error) {
+	now := s.now()
+	key, err := tx.NextKey(now)
+	if err != nil {
+		return r, err
+	}
+	if r.ID, err = freeID(tx); err != nil {
+		return r, err
+	}
+	r.Key, r.Status, r.Created = key, Proposed, now
+	r = r.note(r.Reason, now)
+	if live, err := tx.Live(r.App, r.Env); err != nil {
+		return r, err
+	} else if live != nil {
+		r.From = live.Version.Short()
+	}
+	return r, s.save(tx, r)
+}
+
+// save writes a release and the event that tells of it.
+func (s *Service) save(tx Tx, r Release) error {
+	if err := tx.PutRelease(r); err != nil {
+		return err
+	}
+	told := r
+	return tx.Publish(Outcome{At: s.now(), Kind: ReleaseChanged, Release: &told})
+}
+
+// move takes a release to its next status.
+func (s *Service) move(tx Tx, r Release, to Status, reason string) (Release, error) {
+	moved, err := r.Advance(to, reason, s.now())
+	if err != nil {
+		return r, err
+	}
+	s.log.Info("release "+string(to), "release", r.ID, "app", r.App, "env", r.Env, "reason", reason)
+	return moved, s.save(tx, moved)
+}
+
+// idAlphabet has no vowels, which could spell words, and no letters that look like digits.
+const idAlphabet = "23456789bcdfghjkmnpqrstvwxz"
+
+// freeID draws a release id that is not taken: r- and six characters.
+func freeID(tx Tx) (string, error) {
+	const letters = 6
+	for range 10 {
+		id := []byte("r-")
+		for range letters {
+			id = append(id, idAlphabet[rand.IntN(len(idAlphabet))]) //nolint:gosec // a name, not a secret
+		}
+		if _, err := tx.Release(string(id)); KindOf(err) == NotFound {
+			return string(id), nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+	return "", Errorf(Conflict, "no free release id was found")
+}

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gimletd/bot"
+	"gimletd/bot/console"
+	"gimletd/commands"
+	"gimletd/notify"
+	"gimletd/releases"
+	"gimletd/releases/api"
+	"gimletd/releases/gitops"
+	"gimletd/releases/manifest"
+	"gimletd/storage/bolt"
+)
+
+// process is a running GimletD: what it is made of and the order in which it starts and stops.
+type process struct {
+	config  Config
+	log     *slog.Logger
+	console console.Config // without In it only prints
+	// prepared runs when everything listens, before the console reads; the addresses are those of the API and of the
+	// admin listener.
+	prepared func(ctx context.Context, api, admin string) error
+	settling []func(context.Context) error // what a piped console waits for, beside the releases
+}
+
+// How long a shutdown may take: first the edges, then the work in hand.
+const (
+	edgesWithin = 10 * time.Second
+	workWithin  = 40 * time.Second
+)
+
+// run starts everything, serves until the context ends or the console's input does, and stops in order.
+func (p *process) run(ctx context.Context) (err error) {
+	db, err := bolt.Open(p.config.Storage.Bolt, time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	repositories, closeAll, err := p.openRepositories()
+	defer closeAll()
+	if err != nil {
+		return err
+	}
+	renderer, err := p.newRenderer()
+	if err != nil {
+		return err
+	}
+	defer renderer.Close()
+
+	loops := releases.NewLoops()
+	environments := p.environments()
+	service := releases.NewService(releases.Parts{
+		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments,
+		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
+	})
+	router := commands.NewRouter(service, commands.ConsoleOnly{}, time.Now, p.log)
+	p.console.Settle = func(ctx context.Context) error { return p.settle(ctx, service, db) }
+	p.console.Complete = router.Complete
+	terminal := console.New(p.console)
+	dispatcher := &notify.Dispatcher{
+		Queue: db, Ledger: db, Senders: map[string]notify.Sender{"console": terminal}, Environments: environments,
+		Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
+	}
+	metrics := api.NewMetrics(loops, func() map[releases.Status]int {
+		counts, _ := service.Open(context.Background())
+		return counts
+	}, db.Pending)
+	edges, err := p.listen(service, db, loops, metrics)
+	if err != nil {
+		return err
+	}
+
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	workers, work := errgroup.WithContext(work)
+	workers.Go(func() error { return service.Run(work) })
+	news, stopNews := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopNews()
+	told := make(chan error, 1)
+	go func() { told <- dispatcher.Run(news) }()
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	context.AfterFunc(work, stop) // a worker that fails ends the process
+	err = edges.serve(ctx, func(ctx context.Context) error { return p.converse(ctx, edges, terminal, router) })
+
+	stopWork()
+	err = errors.Join(err, within(workWithin, workers.Wait))
+	p.tellTheLast(service, db)
+	stopNews()
+	return errors.Join(err, within(edgesWithin, func() error { return <-told }))
+}
+
+// converse runs what happens once everything listens. It returns when the process is to stop.
+func (p *process) converse(ctx context.Context, e *edges, terminal *console.Console, router bot.Handler) error {
+	if p.prepared != nil {
+		if err := p.prepared(ctx, e.api.Addr().String(), e.admin.Addr().String()); err != nil {
+			return err
+		}
+	}
+	p.log.Info("ready", "api", e.api.Addr().String(), "admin", e.admin.Addr().String())
+	if p.console.In == nil {
+		<-ctx.Done()
+		return nil
+	}
+	err := terminal.Run(ctx, router)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (p *process) openRepositories() (map[string]releases.Repository, func(), error) {
+	repositories := map[string]releases.Repository{}
+	var opened []*gitops.Repository
+	closeAll := func() {
+		for _, r := range opened {
+			if err := r.Close(); err != nil {
+				p.log.Warn("a clone was not closed cleanly; it will be made anew", "err", err)
+			}
+		}
+	}
+	for name, c := range p.config.GitOps {
+		r, err := gitops.New(name, c, p.log)
+		if err != nil {
+			return nil, closeAll, err
+		}
+		opened = append(opened, r)
+		repositories[name] = r
+	}
+	return repositories, closeAll, nil
+}
+
+func (p *process) newRenderer() (*manifest.Renderer, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("where is this binary? %w", err)
+	}
+	cache, err := filepath.Abs(filepath.Join(p.config.DataDir(), "charts"))
+	if err != nil {
+		return nil, err
+	}
+	clusters := map[string]manifest.Cluster{}
+	for _, e := range p.config.Environments {
+		clusters[e.Name] = manifest.Cluster{KubeVersion: e.KubeVersion, APIVersions: e.APIVersions}
+	}
+	return manifest.New(manifest.Config{
+		Sources: p.config.Charts, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
+	}, p.log), nil
+}
+
+func (p *process) environments() []releases.Environment {
+	var all []releases.Environment
+	for _, e := range p.config.Environments {
+		all = append(all, releases.Environment{Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels})
+	}
+	return all
+}
+
+// settle waits until nothing is on its way and everything was told. A release that waits for something outside would
+// keep it for ever, so it gives up after a while and lets the next line be read.
+func (p *process) settle(ctx context.Context, service *releases.Service, db *bolt.DB) error {
+	for _, wait := range p.settling {
+		if err := wait(ctx); err != nil {
+			return err
+		}
+	}
+	const patience, step = 20 * time.Second, 5 * time.Millisecond
+	for waited := time.Duration(0); waited < patience; waited += step {
+		open, err := service.Open(ctx)
+		if err != nil || (len(open) == 0 && db.Pending() == 0) {
+			return err
+		}
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// tellTheLast gives the notifier a moment for what the last pushes have brought.
+func (p *process) tellTheLast(_ *releases.Service, db *bolt.DB) {
+	for range 100 {
+		if db.Pending() == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func within(limit time.Duration, wait func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+		return errors.New("the work in hand did not end in time; it is taken up again at the next start")
+	}
+}
+
+// edges are the HTTP listeners.
+type edges struct {
+	api, admin net.Listener
+	servers    []*http.Server
+}
+
+func (p *process) listen(service *releases.Service, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics) (*edges, error) {
+	server := api.New(service, api.Config{AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody}, metrics, p.log)
+	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
+		return db.View(r.Context(), func(releases.Tx) error { return nil })
+	}}
+	e := &edges{}
+	var err error
+	if e.api, err = net.Listen("tcp", p.config.Server.Listen); err != nil {
+		return nil, fmt.Errorf("server.listen: %w", err)
+	}
+	if e.admin, err = net.Listen("tcp", p.config.Server.AdminListen); err != nil {
+		return nil, errors.Join(fmt.Errorf("server.adminListen: %w", err), e.api.Close())
+	}
+	for _, handler := range []http.Handler{server.Handler(), admin.Handler()} {
+		e.servers = append(e.servers, &http.Server{
+			Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
+			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		})
+	}
+	return e, nil
+}
+
+// serve runs the listeners and the conversation until the context or the conversation ends; then it refuses new calls
+// and finishes those in hand.
+func (e *edges) serve(ctx context.Context, converse func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	for i, listener := range []net.Listener{e.api, e.admin} {
+		group.Go(func() error {
+			if err := e.servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		group.Go(func() error {
+			<-ctx.Done()
+			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), edgesWithin)
+			defer cancel()
+			return e.servers[i].Shutdown(ending)
+		})
+	}
+	group.Go(func() error {
+		defer stop()
+		return converse(ctx)
+	})
+	return group.Wait()
+}
+
+// newLog makes the process's log.
+func newLog(c LogConfig, out io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(out, options)), nil
+	}
+	return slog.New(slog.NewJSONHandler(out, options)), nil
+}
