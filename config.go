@@ -138,7 +138,9 @@ type fault struct {
 }
 
 func (c Config) validate() (faults []fault) {
-	add := func(path, format string, args ...any) { faults = append(faults, fault{path, fmt.Errorf(format, args...)}) }
+	add := func(path, format string, args ...any) {
+		faults = append(faults, fault{path, fmt.Errorf(format, args...)})
+	}
 	for _, listen := range []struct{ path, value string }{{"server.listen", c.Server.Listen}, {"server.adminListen", c.Server.AdminListen}} {
 		if _, _, err := net.SplitHostPort(listen.value); err != nil {
 			add(listen.path, "%q is not host:port", listen.value)
@@ -253,4 +255,3 @@ func split(err error) []error {
 	}
 	return []error{err}
 }
-

@@ -20,7 +20,8 @@ import (
 )
 
 type demoCommand struct {
-	Dir string `help:"Where to keep everything. A temporary folder without, which goes when the demo ends." type:"path"`
+	Dir  string `help:"Where to keep everything. A temporary folder without, which goes when the demo ends." type:"path"`
+	User string `help:"Who sits at the console. The operating system's user without."`
 }
 
 // Run shows everything working, in one folder and one process.
@@ -32,7 +33,7 @@ func (c demoCommand) Run(ctx context.Context, std streams) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	d := demonstration{dir: dir, console: consoleConfig(std), shipped: make(chan error, 1)}
+	d := demonstration{dir: dir, console: consoleConfig(std, c.User), shipped: make(chan error, 1)}
 	return d.run(ctx)
 }
 

@@ -77,6 +77,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 type serveCommand struct {
 	Config  string `help:"The configuration file." required:"" type:"existingfile"`
 	Console bool   `help:"Take commands in this terminal, too."`
+	User    string `help:"Who sits at the console. The operating system's user without."`
 }
 
 // Run serves until it is told to stop.
@@ -89,25 +90,24 @@ func (c serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	p := process{config: config, log: log, console: consoleConfig(std)}
+	p := process{config: config, log: log, console: consoleConfig(std, c.User)}
 	if !c.Console {
 		p.console.In = nil
 	}
 	return p.run(ctx)
 }
 
-// consoleConfig is the console at the process's own streams.
-func consoleConfig(std streams) console.Config {
-	return console.Config{In: std.in, Out: std.out, User: consoleUser(), NoColor: os.Getenv("NO_COLOR") != ""}
-}
-
-// consoleUser is who sits at the console, as the operating system knows them.
-func consoleUser() bot.User {
-	name := "console"
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		name = u.Username
+// consoleConfig is the console at the process's own streams; without a name, who the operating system says sits there.
+func consoleConfig(std streams, name string) console.Config {
+	if name == "" {
+		name = "console"
+		if u, err := user.Current(); err == nil && u.Username != "" {
+			name = u.Username
+		}
 	}
-	return bot.User{Platform: "console", ID: name, Name: name}
+	return console.Config{
+		In: std.in, Out: std.out, User: bot.User{Platform: "console", ID: name, Name: name}, NoColor: os.Getenv("NO_COLOR") != "",
+	}
 }
 
 type configGroup struct {

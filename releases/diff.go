@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -189,6 +190,8 @@ func shortPath(path string) string {
 	return strings.TrimPrefix(path, "spec.")
 }
 
+var longHash = regexp.MustCompile(`\b[0-9a-f]{40}\b`) //nolint:gochecknoglobals // compiled once
+
 func shortValue(value any) string {
 	const most = 60
 	switch value.(type) {
@@ -197,7 +200,8 @@ func shortValue(value any) string {
 	case map[string]any, []any:
 		return "…"
 	}
-	text := []rune(strings.ReplaceAll(fmt.Sprint(value), "\n", "⏎"))
+	short := longHash.ReplaceAllStringFunc(fmt.Sprint(value), ShortSHA)
+	text := []rune(strings.ReplaceAll(short, "\n", "⏎"))
 	if len(text) > most {
 		return string(text[:most-1]) + "…"
 	}

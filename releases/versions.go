@@ -53,7 +53,7 @@ func (v versions) resolve(word string) (*Shipped, error) {
 	if from, ok := strings.CutPrefix(word, "from:"); ok {
 		return v.liveIn(from)
 	}
-	newest, err := v.newest(ArtifactQuery{})
+	newest, err := v.fitting()
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,24 @@ func (v versions) resolve(word string) (*Shipped, error) {
 		ambiguous.Options = append(ambiguous.Options, Option{Word: c.ID, Label: describe(c.Version)})
 	}
 	return nil, ambiguous
+}
+
+// fitting is the newest artifact that a release without a version means: a pull request's only when there is no other.
+func (v versions) fitting() (*Shipped, error) {
+	var best *Shipped
+	for _, event := range []Event{EventPush, EventTag} {
+		a, err := v.newest(ArtifactQuery{Event: event})
+		if err != nil {
+			return nil, err
+		}
+		if a != nil && (best == nil || a.Key > best.Key) {
+			best = a
+		}
+	}
+	if best != nil {
+		return best, nil
+	}
+	return v.newest(ArtifactQuery{})
 }
 
 // candidates are the newest artifacts for each thing that the word may name, each once.

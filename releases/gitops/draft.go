@@ -169,8 +169,12 @@ func (b *batch) lift(folder string) error {
 }
 
 func (b *batch) commit(d releases.Draft) error {
+	author := d.Author
+	if author.Email == "" {
+		author.Email = b.committer.Email // git wants one, and we know no other
+	}
 	commit := &object.Commit{
-		Author:    signature(d.Author, d.At),
+		Author:    signature(author, d.At),
 		Committer: signature(b.committer, d.At),
 		Message:   d.Message,
 		TreeHash:  b.trees[""],

@@ -42,7 +42,7 @@ func (t *transaction) PutRelease(r releases.Release) error {
 	}
 	terms := t.tx.Bucket(bucketReleaseTerms)
 	for _, f := range []filter{
-		{byTarget, r.Env + "/" + r.App}, {byEnv, r.Env}, {byArtifact, r.ArtifactID}, {byRequest, r.Request}, {byRepository, r.Version.RepositoryName},
+		{byTarget, r.Env + "/" + r.App}, {byEnv, r.Env}, {byApp, r.App}, {byArtifact, r.ArtifactID}, {byRequest, r.Request}, {byRepository, r.Version.RepositoryName},
 	} {
 		if err := terms.Put(term(f.field, f.value, r.Key), nil); err != nil {
 			return err
