@@ -36,6 +36,7 @@ type world struct {
 	git    *gittest.Server
 	remote string // the bare repository's folder
 	charts string // URL
+	url    string // of the remote, as configured
 	binary string
 	env    []string
 	extra  string // appended to the configuration
@@ -58,6 +59,7 @@ func newWorld(tb testing.TB, files map[string]string) *world {
 	w := &world{tb: tb, dir: tb.TempDir(), git: gittest.Serve(tb), charts: charts.URL, binary: self}
 	w.remote = filepath.Join(w.git.Root, "gitops.git")
 	gittest.Bare(tb, w.remote, files)
+	w.url = w.git.URL + "/gitops.git"
 	return w
 }
 
@@ -65,12 +67,12 @@ func (w *world) config() string {
 	return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
 storage: {bolt: {path: %s/gimletd.db}}
 gitops:
-  main: {url: %s/gitops.git}
+  main: {url: %s}
 charts: [{url: %s}]
 environments:
   - {name: staging, channels: [console]}
   - {name: production, channels: [console]}
-%s`, adminToken, w.dir, w.git.URL, w.charts, w.extra)
+%s`, adminToken, w.dir, w.url, w.charts, w.extra)
 }
 
 // server is a running gimletd.
