@@ -11,13 +11,12 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-	"helm.sh/helm/v3/pkg/chartutil"
-
 	"gimletd/releases"
 	"gimletd/releases/gitops"
 	"gimletd/releases/manifest"
 	"gimletd/storage/bolt"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Config is the whole configuration: a struct of the packages' own.
@@ -231,10 +230,8 @@ func (c Config) validateEnvironments() (faults []fault) {
 		if e.Rollout != "none" {
 			add(".rollout", "%q is not supported: only none", e.Rollout)
 		}
-		if e.KubeVersion != "" {
-			if _, err := chartutil.ParseKubeVersion(e.KubeVersion); err != nil {
-				add(".kubeVersion", "%q is not a version like v1.33.0", e.KubeVersion)
-			}
+		if err := (manifest.Cluster{KubeVersion: e.KubeVersion}).Validate(); err != nil {
+			add(".kubeVersion", "%w", err)
 		}
 	}
 	return faults
@@ -250,7 +247,7 @@ func sortedNames[V any](m map[string]V) []string {
 }
 
 func split(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is taken apart, not tested
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	return []error{err}

@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"gimletd/releases"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // document is a configuration file that is being read.
@@ -36,7 +36,7 @@ func (d *document) err() error {
 	return errors.New(strings.Join(d.faults, "\n"))
 }
 
-var envReference = regexp.MustCompile(`\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}`) //nolint:gochecknoglobals // compiled once
+var envReference = regexp.MustCompile(`\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand replaces ${NAME} in every value; $$ is a dollar sign.
 func (d *document) expand(n *yaml.Node, env func(string) (string, bool)) {
@@ -74,8 +74,8 @@ func (d *document) unknown(path string, n *yaml.Node, t reflect.Type) {
 		}
 	case t.Kind() == reflect.Struct && n.Kind == yaml.MappingNode:
 		known := map[string]reflect.Type{}
-		for i := range t.NumField() {
-			known[t.Field(i).Tag.Get("yaml")] = t.Field(i).Type
+		for field := range t.Fields() {
+			known[field.Tag.Get("yaml")] = field.Type
 		}
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i]
@@ -167,6 +167,7 @@ func (d *document) readSecrets(path string, v reflect.Value) {
 			}
 			d.readSecret(under(path, field.Tag.Get("yaml")), v.Field(i), v.FieldByName(field.Name+"File").String())
 		}
+	default: // holds no secret
 	}
 }
 

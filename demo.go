@@ -54,7 +54,7 @@ func (d *demonstration) run(ctx context.Context) error {
 	if err := d.makeRepository(); err != nil {
 		return err
 	}
-	closeCharts, err := d.serveCharts()
+	closeCharts, err := d.serveCharts(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (d *demonstration) makeRepository() error {
 
 // serveCharts starts the chart repository. A demo that is opened again finds it at the same address, which the
 // artifacts of the last time name.
-func (d *demonstration) serveCharts() (stop func(), err error) {
+func (d *demonstration) serveCharts(ctx context.Context) (stop func(), err error) {
 	handler, err := demo.ChartRepository()
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (d *demonstration) serveCharts() (stop func(), err error) {
 	if err != nil {
 		address = []byte("127.0.0.1:0")
 	}
-	listener, err := net.Listen("tcp", strings.TrimSpace(string(address)))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", strings.TrimSpace(string(address)))
 	if err != nil {
 		return nil, fmt.Errorf("the demo's chart repository: %w", err)
 	}

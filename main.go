@@ -14,11 +14,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"gimletd/bot"
 	"gimletd/bot/console"
 	"gimletd/releases/manifest"
+
+	"github.com/alecthomas/kong"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -135,8 +135,8 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (versionCmd) Run(std streams) error {
-	fmt.Fprintln(std.out, "gimletd", version())
-	return nil
+	_, err := fmt.Fprintln(std.out, "gimletd", version())
+	return err
 }
 
 // version is what the build says of itself.

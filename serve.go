@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"gimletd/bot"
 	"gimletd/bot/console"
 	"gimletd/commands"
@@ -23,6 +21,8 @@ import (
 	"gimletd/releases/gitops"
 	"gimletd/releases/manifest"
 	"gimletd/storage/bolt"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // process is a running GimletD: what it is made of and the order in which it starts and stops.
@@ -75,11 +75,11 @@ func (p *process) run(ctx context.Context) (err error) {
 		Queue: db, Ledger: db, Senders: map[string]notify.Sender{"console": terminal}, Environments: environments,
 		Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
 	}
-	metrics := api.NewMetrics(loops, func() map[releases.Status]int {
+	metrics := api.NewMetrics(loops, func() map[releases.Status]int { //nolint:contextcheck // a scrape has none
 		counts, _ := service.Open(context.Background())
 		return counts
 	}, db.Pending)
-	edges, err := p.listen(service, db, loops, metrics)
+	edges, err := p.listen(ctx, service, db, loops, metrics)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (p *process) run(ctx context.Context) (err error) {
 
 	stopWork()
 	err = errors.Join(err, within(workWithin, workers.Wait))
-	p.tellTheLast(service, db)
+	tellTheLast(db)
 	stopNews()
 	return errors.Join(err, within(edgesWithin, func() error { return <-told }))
 }
@@ -119,7 +119,7 @@ func (p *process) converse(ctx context.Context, e *edges, terminal *console.Cons
 	}
 	err := terminal.Run(ctx, router)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // being told to stop is no failure
 	}
 	return err
 }
@@ -195,7 +195,7 @@ func (p *process) settle(ctx context.Context, service *releases.Service, db *bol
 }
 
 // tellTheLast gives the notifier a moment for what the last pushes have brought.
-func (p *process) tellTheLast(_ *releases.Service, db *bolt.DB) {
+func tellTheLast(db *bolt.DB) {
 	for range 100 {
 		if db.Pending() == 0 {
 			return
@@ -221,17 +221,18 @@ type edges struct {
 	servers    []*http.Server
 }
 
-func (p *process) listen(service *releases.Service, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics) (*edges, error) {
+func (p *process) listen(ctx context.Context, service *releases.Service, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics) (*edges, error) {
 	server := api.New(service, api.Config{AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody}, metrics, p.log)
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
 	}}
 	e := &edges{}
 	var err error
-	if e.api, err = net.Listen("tcp", p.config.Server.Listen); err != nil {
+	var listeners net.ListenConfig
+	if e.api, err = listeners.Listen(ctx, "tcp", p.config.Server.Listen); err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
-	if e.admin, err = net.Listen("tcp", p.config.Server.AdminListen); err != nil {
+	if e.admin, err = listeners.Listen(ctx, "tcp", p.config.Server.AdminListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("server.adminListen: %w", err), e.api.Close())
 	}
 	for _, handler := range []http.Handler{server.Handler(), admin.Handler()} {

@@ -30,15 +30,16 @@ func parse(spec bot.Spec, args []string) (words, error) {
 
 // usage is how a command is typed.
 func usage(spec bot.Spec) string {
-	text := "/" + spec.Name
+	var text strings.Builder
+	text.WriteString("/" + spec.Name)
 	for _, p := range spec.Params {
 		if p.Required {
-			text += " <" + p.Name + ">"
+			text.WriteString(" <" + p.Name + ">")
 		} else {
-			text += " [" + p.Name + "]"
+			text.WriteString(" [" + p.Name + "]")
 		}
 	}
-	return text
+	return text.String()
 }
 
 // normalize takes the slash off the command's name and joins the group's: /gimlet status becomes `gimlet status`.

@@ -12,8 +12,7 @@ import (
 
 // explain turns an error into what people read. It is the one place of this package that does.
 func explain(spec bot.Spec, args []string, err error) bot.Reply {
-	var ambiguous *releases.Ambiguous
-	if errors.As(err, &ambiguous) {
+	if ambiguous, ok := errors.AsType[*releases.Ambiguous](err); ok {
 		return choice(fmt.Sprintf("%q could be several versions. Which?", ambiguous.Word), spec, args, ambiguous.Options)
 	}
 	m := bot.Message{Tone: bot.Warning}

@@ -103,13 +103,14 @@ func (r *Router) run(ctx context.Context, c command, args []string, req bot.Requ
 }
 
 func (r *Router) unknown(name string) bot.Reply {
-	text := "There is no command " + name + "."
+	var text strings.Builder
+	text.WriteString("There is no command " + name + ".")
 	for _, c := range r.commands {
 		if short := strings.TrimPrefix(c.Name, group+" "); short == name || "/"+short == name {
-			text += fmt.Sprintf(" Did you mean /%s?", c.Name)
+			fmt.Fprintf(&text, " Did you mean /%s?", c.Name)
 		}
 	}
-	return bot.Reply{Message: bot.Message{Title: text, Tone: bot.Warning, Footer: "/gimlet help lists the commands"}}
+	return bot.Reply{Message: bot.Message{Title: text.String(), Tone: bot.Warning, Footer: "/gimlet help lists the commands"}}
 }
 
 // Complete suggests words to follow those that were typed.

@@ -57,7 +57,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		o, err := d.next(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // being told to stop is no failure
 		case errors.Is(err, context.DeadlineExceeded):
 			continue // nothing new: a sign of life
 		case err != nil:
@@ -72,7 +72,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return nil // not done: it is told again at the next start
+			return nil //nolint:nilerr // not done: it is told again at the next start
 		}
 		if err := d.Queue.Done(ctx, o.Seq); err != nil {
 			d.Log.Error("an outcome cannot be marked done", "seq", o.Seq, "err", err)

@@ -47,7 +47,7 @@ func (r Release) requester() string {
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // trailerLike matches a line that git or our own search could take for a trailer.
-var trailerLike = regexp.MustCompile(`(?m)^([A-Za-z][A-Za-z0-9-]*)(\s*:)`) //nolint:gochecknoglobals // compiled once
+var trailerLike = regexp.MustCompile(`(?m)^([A-Za-z][A-Za-z0-9-]*)(\s*:)`)
 
 // quoteBody takes over a commit message of the source repository, whose words must not act as trailers here.
 func quoteBody(message string) string {

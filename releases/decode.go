@@ -134,9 +134,9 @@ func mismatchStruct(path string, t reflect.Type, tree any) string {
 		return wrongType(path, "an object", tree)
 	}
 	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		fields[strings.ToLower(name)] = t.Field(i).Type
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		fields[strings.ToLower(name)] = field.Type
 	}
 	for _, name := range sortedKeys(object) {
 		field, known := fields[strings.ToLower(name)]

@@ -190,7 +190,7 @@ func shortPath(path string) string {
 	return strings.TrimPrefix(path, "spec.")
 }
 
-var longHash = regexp.MustCompile(`\b[0-9a-f]{40}\b`) //nolint:gochecknoglobals // compiled once
+var longHash = regexp.MustCompile(`\b[0-9a-f]{40}\b`)
 
 func shortValue(value any) string {
 	const most = 60

@@ -48,8 +48,7 @@ func Wrap(kind Kind, err error, format string, args ...any) *Error {
 
 // KindOf returns the kind of the outermost Error in the chain, or "" when there is none.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return ""

@@ -3,6 +3,7 @@ package releases
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 )
 
@@ -68,6 +69,7 @@ func (p *publisher) work(ctx context.Context) (busy bool, err error) {
 				doubtful = append(doubtful, r)
 			case Approved:
 				approved = append(approved, r)
+			default: // the planner's
 			}
 		}
 		return err
@@ -118,9 +120,7 @@ func (p *publisher) recover(ctx context.Context, doubtful []Release) error {
 		if err != nil {
 			return err
 		}
-		for id, result := range some {
-			found[id] = result
-		}
+		maps.Copy(found, some)
 	}
 	CrashPoint("recover.found")
 	return p.store.Update(ctx, func(tx Tx) error {

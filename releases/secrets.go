@@ -6,7 +6,6 @@ import (
 	"strings"
 )
 
-//nolint:gochecknoglobals // compiled once, never changed
 var (
 	// tokenPattern matches values that are credentials by their form: GitHub, GitLab, Slack, AWS, Google, npm,
 	// Docker Hub, PyPI and Stripe tokens, JSON web tokens, private keys, and URLs with a password inside.

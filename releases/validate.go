@@ -15,7 +15,6 @@ const (
 	maxText         = 64 << 10
 )
 
-//nolint:gochecknoglobals // compiled once, never changed
 var (
 	dns1123Label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	shaPattern   = regexp.MustCompile(`^[0-9A-Za-z]{8,64}$`)
@@ -60,11 +59,17 @@ func (v *Version) validate() error {
 		name, value string
 		limit       int
 	}{
-		{"repositoryName", v.RepositoryName, maxName}, {"branch", v.Branch, maxName}, {"tag", v.Tag, maxName},
-		{"sourceBranch", v.SourceBranch, maxName}, {"targetBranch", v.TargetBranch, maxName},
-		{"authorName", v.AuthorName, maxName}, {"authorEmail", v.AuthorEmail, maxName},
-		{"committerName", v.CommitterName, maxName}, {"committerEmail", v.CommitterEmail, maxName},
-		{"message", v.Message, maxText}, {"url", v.URL, 2048},
+		{"repositoryName", v.RepositoryName, maxName},
+		{"branch", v.Branch, maxName},
+		{"tag", v.Tag, maxName},
+		{"sourceBranch", v.SourceBranch, maxName},
+		{"targetBranch", v.TargetBranch, maxName},
+		{"authorName", v.AuthorName, maxName},
+		{"authorEmail", v.AuthorEmail, maxName},
+		{"committerName", v.CommitterName, maxName},
+		{"committerEmail", v.CommitterEmail, maxName},
+		{"message", v.Message, maxText},
+		{"url", v.URL, 2048},
 	} {
 		if len(field.value) > field.limit {
 			return Errorf(Invalid, "version.%s: %d bytes, at most %d are kept", field.name, len(field.value), field.limit)

@@ -12,9 +12,9 @@ import (
 	"sync"
 	"unicode"
 
-	"golang.org/x/term"
-
 	"gimletd/bot"
+
+	"golang.org/x/term"
 )
 
 // Channel is the console's only channel.
@@ -51,9 +51,9 @@ func New(c Config) *Console {
 	console := &Console{config: c, out: c.Out}
 	in, inFile := c.In.(*os.File)
 	out, outFile := c.Out.(*os.File)
-	if outFile && term.IsTerminal(int(out.Fd())) { //nolint:gosec // a file descriptor fits an int
+	if outFile && term.IsTerminal(int(out.Fd())) {
 		console.style.color = !c.NoColor
-		if inFile && term.IsTerminal(int(in.Fd())) { //nolint:gosec // see above
+		if inFile && term.IsTerminal(int(in.Fd())) {
 			console.tty = in
 		}
 	}
@@ -121,7 +121,7 @@ func (c *Console) piped(ctx context.Context, handler bot.Handler) error {
 }
 
 func (c *Console) interactive(ctx context.Context, handler bot.Handler) error {
-	fd := int(c.tty.Fd()) //nolint:gosec // a file descriptor fits an int
+	fd := int(c.tty.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return err

@@ -40,8 +40,9 @@ func (s style) symbol(t bot.Tone) string {
 		return s.paint(yellow, "!")
 	case bot.Bad:
 		return s.paint(red, "✗")
+	default:
+		return s.paint(blue, "•")
 	}
-	return s.paint(blue, "•")
 }
 
 // message renders a message; first is the number of its first button.

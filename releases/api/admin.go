@@ -6,11 +6,11 @@ import (
 	"strconv"
 	"time"
 
+	"gimletd/releases"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"gimletd/releases"
 )
 
 // stalled is for how long a loop may give no sign of life before the process is not ready. The longest that a loop does
@@ -72,8 +72,10 @@ func NewMetrics(loops *releases.Loops, open func() map[releases.Status]int, unto
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gimletd_http_requests_total", Help: "Calls to the API."}, []string{"call", "code"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gimletd_http_request_seconds", Help: "How long calls to the API took.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, 1, 5}}, []string{"call"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gimletd_http_request_seconds", Help: "How long calls to the API took.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
+		}, []string{"call"}),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		state{loops: loops, open: open, untold: untold})

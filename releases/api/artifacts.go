@@ -36,8 +36,7 @@ func (s *Server) postArtifact(_ http.ResponseWriter, r *http.Request) (int, any,
 // read reads a body whole. One that is too large or that breaks off has its own error.
 func read(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, fmt.Errorf("the body is larger than %d KiB: %w", tooLarge.Limit>>10, tooLarge)
 	}
 	if err != nil {

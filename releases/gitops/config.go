@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/transport"
-
 	"gimletd/releases"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
 )
 
 // Config is one GitOps repository.

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"gimletd/releases"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-
-	"gimletd/releases"
 )
 
 // reader gives the raw bytes of the repository's objects.

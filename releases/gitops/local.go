@@ -13,11 +13,11 @@ import (
 	"sync"
 	"time"
 
+	"gimletd/releases"
+
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/storage/filesystem"
-
-	"gimletd/releases"
 )
 
 // local is the backend for a bare repository on this machine. It reads and writes the repository's own files the

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 
+	"gimletd/releases"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-
-	"gimletd/releases"
 )
 
 func readTree(from reader, hash plumbing.Hash) ([]byte, error) {

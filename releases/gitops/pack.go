@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // git's object format
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -30,12 +31,10 @@ const minDelta = 512
 // beside the pack: with them the pack is thin. Without, the first tree of a path is whole and serves the others.
 func pack(objects []item, bases map[string]item) ([]byte, error) {
 	known := make(map[string]item, len(bases))
-	for path, base := range bases {
-		known[path] = base
-	}
+	maps.Copy(known, bases)
 	var out bytes.Buffer
 	out.WriteString("PACK")
-	_ = binary.Write(&out, binary.BigEndian, [2]uint32{2, uint32(len(objects))}) //nolint:gosec // far below 2^32
+	_ = binary.Write(&out, binary.BigEndian, [2]uint32{2, uint32(len(objects))})
 	zip, err := zlib.NewWriterLevel(&out, zlib.BestSpeed)
 	if err != nil {
 		return nil, err
@@ -143,7 +142,7 @@ func commonEntries(a, b []byte) int {
 
 type delta struct{ out []byte }
 
-func (d *delta) size(n int) { d.out = binary.AppendUvarint(d.out, uint64(n)) } //nolint:gosec // not negative
+func (d *delta) size(n int) { d.out = binary.AppendUvarint(d.out, uint64(n)) }
 
 func (d *delta) insert(data []byte) {
 	for len(data) > 0 {

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"gimletd/releases"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sync/singleflight"
-
-	"gimletd/releases"
 )
 
 // backend is where the repository is: behind a wire, or on this machine.
@@ -37,7 +37,7 @@ type history interface {
 	deepen(ctx context.Context) error
 }
 
-var errMoved = errors.New("the remote has moved on") //nolint:gochecknoglobals // a sentinel
+var errMoved = errors.New("the remote has moved on")
 
 // refusedError is the remote's no, in its words.
 type refusedError struct{ words string }
@@ -192,8 +192,7 @@ func (r *Repository) healing(ctx context.Context, read func() error) error {
 }
 
 func (r *Repository) unavailable(err error) error {
-	var told *releases.Error
-	if errors.As(err, &told) {
+	if _, ok := errors.AsType[*releases.Error](err); ok {
 		return err
 	}
 	return releases.Wrap(releases.Unavailable, err, "the GitOps repository %s cannot be reached", r.name)
@@ -287,8 +286,7 @@ func (p *publication) build(base plumbing.Hash) (*batch, error) {
 			continue
 		}
 		p.results[i], err = b.add(d)
-		var told *releases.Error
-		if errors.As(err, &told) {
+		if told, ok := errors.AsType[*releases.Error](err); ok {
 			p.results[i] = releases.Result{Err: told}
 		} else if err != nil {
 			return nil, err
@@ -329,8 +327,7 @@ func (p *publication) again(ctx context.Context, base plumbing.Hash, b *batch, c
 		return head, nil
 	case base:
 		if p.unmoved++; p.unmoved >= maxUnmoved {
-			var refused *refusedError
-			if errors.As(cause, &refused) {
+			if refused, ok := errors.AsType[*refusedError](cause); ok {
 				return base, releases.Errorf(releases.Conflict, "the GitOps repository %s refuses the commit: %s", p.r.name, refused.words)
 			}
 			return base, releases.Wrap(releases.Unavailable, cause, "the GitOps repository %s does not take the push", p.r.name)

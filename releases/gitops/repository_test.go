@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"gimletd/releases"
 	"gimletd/releases/gitops"
 	"gimletd/releases/gitops/gittest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // remote is one place where a GitOps repository can be.
@@ -52,7 +52,7 @@ func open(tb testing.TB, c gitops.Config) *gitops.Repository {
 	if err := c.Validate(); err != nil {
 		tb.Fatal(err)
 	}
-	r, err := gitops.New("main", c, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	r, err := gitops.New("main", c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -287,8 +287,7 @@ func TestAFullPackGoesOutWhenTheRemoteCannotResolveAThinOne(t *testing.T) {
 		_, thin := findDelta(body)
 		if thin {
 			w.Header().Set("Content-Type", "application/x-git-receive-pack-result")
-			inner := "0031unpack index-pack: unresolved deltas left\n" + "0000"
-			inner = fmt.Sprintf("%04xunpack unresolved deltas left\n", len("unpack unresolved deltas left\n")+4) +
+			inner := fmt.Sprintf("%04xunpack unresolved deltas left\n", len("unpack unresolved deltas left\n")+4) +
 				fmt.Sprintf("%04xng refs/heads/main unpacker error\n", len("ng refs/heads/main unpacker error\n")+4) + "0000"
 			fmt.Fprintf(w, "%04x\x01%s0000", len(inner)+5, inner)
 			return true

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -27,8 +26,7 @@ func newSSHSigner(path string) (*sshSigner, error) {
 		return nil, err
 	}
 	key, err := ssh.ParsePrivateKey(text)
-	var locked *ssh.PassphraseMissingError
-	if errors.As(err, &locked) {
+	if _, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
 		return nil, fmt.Errorf("%s: the key has a passphrase; a key for a server must have none", path)
 	}
 	if err != nil {
@@ -60,7 +58,7 @@ func (s *sshSigner) sign(message []byte) (string, error) {
 
 // signRaw uses SHA-512 with RSA keys: the SHA-1 that "ssh-rsa" means by default is refused by every reader.
 func (s *sshSigner) signRaw(data []byte) (*ssh.Signature, error) {
-	var random io.Reader = rand.Reader
+	random := rand.Reader
 	if algorithms, ok := s.key.(ssh.AlgorithmSigner); ok && s.key.PublicKey().Type() == ssh.KeyAlgoRSA {
 		return algorithms.SignWithAlgorithm(random, data, ssh.KeyAlgoRSASHA512)
 	}

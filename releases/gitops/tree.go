@@ -27,7 +27,7 @@ type entry struct {
 
 func (e entry) isTree() bool { return e.mode == modeTree }
 
-var errBadTree = errors.New("malformed tree object") //nolint:gochecknoglobals // a sentinel
+var errBadTree = errors.New("malformed tree object")
 
 // entryAt reads the entry that starts at the offset.
 func entryAt(raw []byte, start int) (entry, error) {

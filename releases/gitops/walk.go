@@ -6,10 +6,10 @@ import (
 	"errors"
 	"time"
 
+	"gimletd/releases"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-
-	"gimletd/releases"
 )
 
 // Find looks for the releases' commits after `since`; see releases.Repository.

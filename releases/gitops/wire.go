@@ -12,13 +12,13 @@ import (
 	"strings"
 	"sync"
 
+	"gimletd/releases"
+
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-
-	"gimletd/releases"
 )
 
 // wire is the backend for remotes over ssh and http(s): go-git's transports, and a bare clone on disk.

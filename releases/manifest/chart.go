@@ -199,4 +199,4 @@ func knownMetaSchema(url string) bool {
 	return false
 }
 
-var errTooLarge = errors.New("the output is larger than 16 MiB") //nolint:gochecknoglobals // a sentinel
+var errTooLarge = errors.New("the output is larger than 16 MiB")

@@ -18,9 +18,9 @@ import (
 	"sync"
 	"time"
 
-	"helm.sh/helm/v3/pkg/repo"
-
 	"gimletd/releases"
+
+	"helm.sh/helm/v3/pkg/repo"
 )
 
 // Source is a place where charts may come from: an http(s) repository, or a folder on this machine (file://).

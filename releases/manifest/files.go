@@ -53,7 +53,7 @@ func split(docs []document) ([]releases.File, error) {
 func fileName(source string) string {
 	_, inside, _ := strings.Cut(source, "/")
 	var parts []string
-	for _, part := range strings.Split(inside, "/") {
+	for part := range strings.SplitSeq(inside, "/") {
 		if part != "templates" && part != "charts" {
 			parts = append(parts, part)
 		}

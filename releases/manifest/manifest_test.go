@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,11 +18,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"go.yaml.in/yaml/v3"
-
 	"gimletd/releases"
 	"gimletd/releases/manifest"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 // TestMain lets the test binary be its own render worker.
@@ -44,7 +45,7 @@ func renderer(tb testing.TB, sources ...manifest.Source) *manifest.Renderer {
 	r := manifest.New(manifest.Config{
 		Sources: sources, Cache: tb.TempDir(), Worker: []string{self, manifest.WorkerCommand},
 		Clusters: map[string]manifest.Cluster{"monitored": {KubeVersion: "v1.31.2", APIVersions: []string{"monitoring.coreos.com/v1"}}},
-	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, slog.New(slog.DiscardHandler))
 	tb.Cleanup(r.Close)
 	return r
 }
@@ -390,7 +391,7 @@ func shape(t *testing.T, text []byte) string {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for {
 		var doc yaml.Node
-		if err := decoder.Decode(&doc); err == io.EOF {
+		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 			return out.String()
 		} else if err != nil {
 			t.Fatalf("%v in %q", err, text)

@@ -2,15 +2,16 @@ package manifest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"gimletd/releases/manifest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // helm builds the helm command of the version in go.mod.
@@ -52,7 +53,11 @@ func TestChartsRenderAsHelmTemplateDoes(t *testing.T) {
 			cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir)
 			want, err := cmd.Output()
 			if err != nil {
-				t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
+				t.Fatalf("%v: %s", err, func() *exec.ExitError {
+					target := &exec.ExitError{}
+					_ = errors.As(err, &target)
+					return target
+				}().Stderr)
 			}
 			var tree any
 			if err := json.Unmarshal([]byte(c.values), &tree); err != nil {

@@ -45,7 +45,7 @@ func (p *pool) run(ctx context.Context, j job) (answer, error) {
 	case <-ctx.Done():
 		return answer{}, ctx.Err()
 	}
-	w, err := p.take()
+	w, err := p.take() //nolint:contextcheck // a worker outlives the job that it is started for
 	if err != nil {
 		return answer{}, releases.Wrap(releases.Unavailable, err, "the render worker does not start")
 	}
@@ -109,8 +109,8 @@ func (p *pool) close() {
 }
 
 func start(command []string) (*process, error) {
-	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec // our own binary
-	cmd.Env = []string{"GOMAXPROCS=2", "TZ=UTC"}    // nothing of ours: no secret, no HOME, no proxy
+	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) //nolint:gosec // our own binary; it outlives the job
+	cmd.Env = []string{"GOMAXPROCS=2", "TZ=UTC"}                                 // nothing of ours: no secret, no HOME, no proxy
 	cmd.Dir = "/"
 	in, err := cmd.StdinPipe()
 	if err != nil {

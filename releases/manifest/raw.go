@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//nolint:gochecknoglobals // compiled once
 var (
 	action     = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
 	standIn    = regexp.MustCompile(`GIMLETD_ACTION_(\d+)_`)

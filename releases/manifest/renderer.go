@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"gimletd/releases"
+
+	"helm.sh/helm/v3/pkg/chartutil"
 )
 
 // Config says where charts may come from and what they are rendered for.
@@ -23,6 +25,17 @@ type Config struct {
 type Cluster struct {
 	KubeVersion string   // such as v1.33.0; empty means DefaultKubeVersion
 	APIVersions []string // beside those that Kubernetes itself has
+}
+
+// Validate checks the version.
+func (c Cluster) Validate() error {
+	if c.KubeVersion == "" {
+		return nil
+	}
+	if _, err := chartutil.ParseKubeVersion(c.KubeVersion); err != nil {
+		return fmt.Errorf("%q is not a version like %s", c.KubeVersion, DefaultKubeVersion)
+	}
+	return nil
 }
 
 // DefaultKubeVersion is what charts see when the configuration does not say.

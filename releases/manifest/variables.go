@@ -11,9 +11,9 @@ import (
 	"text/template"
 	"text/template/parse"
 
-	"github.com/Masterminds/sprig/v3"
-
 	"gimletd/releases"
+
+	"github.com/Masterminds/sprig/v3"
 )
 
 // surroundings are the functions of sprig that read the server's environment or network.
@@ -41,7 +41,7 @@ var functions = sync.OnceValue(func() template.FuncMap {
 	return all
 })
 
-var notDNS = regexp.MustCompile(`[^a-z0-9]+`) //nolint:gochecknoglobals // compiled once
+var notDNS = regexp.MustCompile(`[^a-z0-9]+`)
 
 // SanitizeDNSName makes a DNS-1123 label of a text: lower-case, each run of other characters one `-`, at most 53
 // characters (what a Helm release's name may have), no `-` at either end.
@@ -61,7 +61,7 @@ func newResolver(vars map[string]string) *resolver {
 	return &resolver{functions: functions(), vars: vars}
 }
 
-var missingKey = regexp.MustCompile(`map has no entry for key "([^"]*)"`) //nolint:gochecknoglobals // compiled once
+var missingKey = regexp.MustCompile(`map has no entry for key "([^"]*)"`)
 
 // text resolves one string.
 func (r *resolver) text(text string) (string, error) {

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"gimletd/releases"
+
+	"go.etcd.io/bbolt"
 )
 
 // transaction implements releases.Tx on one bbolt transaction.

@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"gimletd/releases"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // DB is the store in one file. It implements releases.Store, notify.Queue and notify.Ledger.
@@ -59,7 +60,7 @@ func Open(c Config, now func() time.Time) (*DB, error) {
 	file, err := bbolt.Open(c.Path, 0o600, &bbolt.Options{
 		Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType, MaxSize: c.MaxSize,
 	})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another process holds it", c.Path)
 	}
 	if err != nil {

@@ -102,7 +102,7 @@ func (t *transaction) Releases(q releases.ReleaseQuery) ([]releases.Release, err
 	return found, err
 }
 
-var errEnough = fmt.Errorf("enough") //nolint:gochecknoglobals // a sentinel
+var errEnough = fmt.Errorf("enough")
 
 // OpenReleases returns what the worker has to do, oldest first.
 func (t *transaction) OpenReleases() ([]releases.Release, error) {

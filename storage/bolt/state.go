@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"gimletd/releases"
+
+	"go.etcd.io/bbolt"
 )
 
 func putJSON(bucket *bbolt.Bucket, name string, value any) error {

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	"go.etcd.io/bbolt"
-
 	"gimletd/releases"
+
+	"go.etcd.io/bbolt"
 )
 
 func key(k releases.Key) []byte { return binary.BigEndian.AppendUint64(nil, uint64(k)) }

@@ -28,7 +28,7 @@ func Env() []string {
 
 // Run runs git in the folder and returns what it printed.
 func Run(dir string, args ...string) (string, error) {
-	cmd := exec.Command("git", args...) //nolint:gosec // a test's own arguments
+	cmd := exec.Command("git", args...)
 	cmd.Dir, cmd.Env = dir, Env()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -50,7 +50,7 @@ func Git(tb testing.TB, dir string, args ...string) string {
 // Bare makes a bare repository with the files in one first commit on main. It accepts pushes over HTTP.
 func Bare(tb testing.TB, dir string, files map[string]string) {
 	tb.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a test's folder
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		tb.Fatal(err)
 	}
 	Git(tb, dir, "init", "--quiet", "--bare", "--initial-branch=main")
@@ -154,10 +154,10 @@ func (s *Server) Backend(w http.ResponseWriter, r *http.Request) { s.backend.Ser
 func Hook(tb testing.TB, repo, name, script string) {
 	tb.Helper()
 	path := filepath.Join(repo, "hooks", name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // a test's folder
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil { //nolint:gosec // hooks are run
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		tb.Fatal(err)
 	}
 }
