@@ -176,7 +176,7 @@ func (c Config) validate() (faults []fault) {
 
 func (c Config) validateGitOps() (faults []fault) {
 	if len(c.GitOps) == 0 {
-		return []fault{{"gitops", errors.New("missing: which repository are releases written to?")}}
+		return []fault{{"gitops", errors.New("missing; which repository are releases written to?")}}
 	}
 	caches := map[string]string{}
 	for _, name := range sortedNames(c.GitOps) {
@@ -196,7 +196,7 @@ func (c Config) validateGitOps() (faults []fault) {
 
 func (c Config) validateEnvironments() (faults []fault) {
 	if len(c.Environments) == 0 {
-		return []fault{{"environments", errors.New("missing: where are releases to go?")}}
+		return []fault{{"environments", errors.New("missing; where are releases to go?")}}
 	}
 	names, places := map[string]bool{}, map[string]string{}
 	for i, e := range c.Environments {

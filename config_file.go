@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,13 @@ import (
 type document struct {
 	file   string
 	root   *yaml.Node
-	faults []string
+	faults []located
+}
+
+// located is a fault and its line; 0 when only the text knows it.
+type located struct {
+	line int
+	text string
 }
 
 func (d *document) fault(line int, path string, format string, args ...any) {
@@ -26,14 +33,19 @@ func (d *document) fault(line int, path string, format string, args ...any) {
 	if path != "" {
 		text = path + ": " + text
 	}
-	d.faults = append(d.faults, fmt.Sprintf("%s:%d: %s", d.file, line, text))
+	d.faults = append(d.faults, located{line, fmt.Sprintf("%s:%d: %s", d.file, line, text)})
 }
 
 func (d *document) err() error {
 	if len(d.faults) == 0 {
 		return nil
 	}
-	return errors.New(strings.Join(d.faults, "\n"))
+	slices.SortStableFunc(d.faults, func(a, b located) int { return a.line - b.line })
+	var lines []string
+	for _, f := range d.faults {
+		lines = append(lines, f.text)
+	}
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 var envReference = regexp.MustCompile(`\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
@@ -137,10 +149,10 @@ func (d *document) decode(c *Config) {
 	switch {
 	case errors.As(err, &wrong):
 		for _, text := range wrong.Errors {
-			d.faults = append(d.faults, d.file+":"+strings.Replace(strings.TrimPrefix(text, "line "), ": ", ": ", 1))
+			d.faults = append(d.faults, located{text: d.file + ":" + strings.TrimPrefix(text, "line ")})
 		}
 	case err != nil:
-		d.faults = append(d.faults, d.file+": "+err.Error())
+		d.faults = append(d.faults, located{text: d.file + ": " + err.Error()})
 	}
 }
 

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gimletd/releases/gitops"
+)
+
+// environment is a process's, for tests.
+func environment(vars map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { value, ok := vars[name]; return value, ok }
+}
+
+func TestExampleConfigurationIsGood(t *testing.T) {
+	text, err := os.ReadFile("config.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseConfig("config.example.yaml", text, environment(map[string]string{
+		"GIMLETD_ADMIN_TOKEN": "a", "GITOPS_TOKEN": "b", "CHARTS_PASSWORD": "c",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.GitOps["main"].Auth.Password.Reveal() != "b" || len(c.Environments) != 2 || c.Environments[1].GitOps != "main" || *c.Environments[1].Path != "production" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestTwoKeysMakeAConfiguration(t *testing.T) {
+	c, err := parseConfig("c.yaml", []byte("gitops: {main: {url: /srv/gitops.git}}\nenvironments: [{name: staging}]\n"), environment(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := gitops.Config{URL: "/srv/gitops.git"}.WithDefaults("main", "data")
+	if c.GitOps["main"] != want || c.Server.Listen != "127.0.0.1:8888" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestAllFaultsAreReportedAtOnceWithTheirLines(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"unknown keys", "gitop:\n  main: {url: x}\nenvironments:\n- nme: staging\n  chanels: []\nlog: {levle: info}\n", []string{
+			"c.yaml:1: gitop: unknown key; did you mean gitops?",
+			"c.yaml:4: environments[0].nme: unknown key; did you mean name?",
+			"c.yaml:5: environments[0].chanels: unknown key; did you mean channels?",
+			"c.yaml:6: log.levle: unknown key; did you mean level?",
+		}},
+		{"keys of features that are not there", "slack: {botToken: x}\n", []string{"c.yaml:1: slack: unknown key; there are: charts, environments"}},
+		{"wrong types", "gitops: {main: {url: [1]}}\nenvironments: {a: b}\n", []string{"c.yaml:1: cannot unmarshal !!seq into string", "c.yaml:2: cannot unmarshal !!map into []main.EnvironmentConfig"}},
+		{"bad values", `server: {listen: nowhere}
+log: {level: loud}
+gitops:
+  main:
+    url: ssh://git@github.com/acme/gitops.git
+    branch: "a b"
+charts:
+  - url: oci://ghcr.io/acme
+environments:
+  - name: Staging
+    gitops: other
+    rollout: flux
+    kubeVersion: new
+    channels: ["slack:#x"]
+  - name: production
+    gitops: main
+    path: ../x
+`, []string{
+			`c.yaml:1: server.listen: "nowhere" is not host:port`,
+			`c.yaml:2: log.level: "loud" is not debug, info, warn or error`,
+			`c.yaml:4: gitops.main.auth.sshKeyFile: missing`,
+			`c.yaml:4: gitops.main.auth.knownHostsFile: missing`,
+			`c.yaml:6: gitops.main.branch: "a b" cannot be a branch's name`,
+			`c.yaml:8: charts[0].url: oci://ghcr.io/acme: charts from OCI registries`,
+			`c.yaml:10: environments[0].name: "Staging" is not a DNS-1123 label`,
+			`c.yaml:11: environments[0].gitops: there is no gitops repository "other"; there are: main`,
+			`c.yaml:12: environments[0].rollout: "flux" is not supported: only none`,
+			`c.yaml:13: environments[0].kubeVersion: "new" is not a version`,
+			`c.yaml:14: environments[0].channels[0]: "slack:#x" is not a channel`,
+			`c.yaml:17: environments[1].path: "../x" is not a plain relative path`,
+		}},
+		{"nothing", "", []string{"c.yaml:1: gitops: missing", "c.yaml:1: environments: missing"}},
+		{"no YAML", "a: [", []string{"c.yaml: line 1: did not find expected node content"}},
+		{"an unset variable", "gitops: {main: {url: \"${GITOPS}\"}}\nenvironments: [{name: staging}]\n", []string{"c.yaml:1: the environment variable GITOPS is not set"}},
+		{"a secret twice", "gitops: {main: {url: /x, auth: {password: a, passwordFile: /b}}}\nenvironments: [{name: staging}]\n", []string{"c.yaml:1: gitops.main.auth.password: is set, and gitops.main.auth.passwordFile too"}},
+		{"a missing secret", "gitops: {main: {url: /x}}\nserver:\n  adminTokenFile: /nope\nenvironments: [{name: staging}]\n", []string{"c.yaml:3: server.adminTokenFile: open /nope: no such file"}},
+		{"two environments in one place", "gitops: {main: {url: /x}}\nenvironments: [{name: a}, {name: b, path: a}]\n", []string{"c.yaml:2: environments[1].path: is also the place of a"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parseConfig("c.yaml", []byte(c.text), environment(nil))
+			if err == nil {
+				t.Fatal("it was accepted")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			for i, want := range c.want {
+				if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
+					t.Errorf("missing: %s", want)
+				}
+			}
+			if t.Failed() || len(lines) != len(c.want) {
+				t.Errorf("all of it:\n%v", err)
+			}
+		})
+	}
+}
+
+func TestSecretsComeFromFilesAndAreNeverPrinted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("hush-hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseConfig("c.yaml", []byte("gitops: {main: {url: /x, auth: {passwordFile: "+file+"}}}\nserver: {adminToken: \"${TOKEN}\"}\ncharts: [{url: https://c.example, passwordFile: "+file+"}]\nenvironments: [{name: staging}]\n"),
+		environment(map[string]string{"TOKEN": "sesame"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.GitOps["main"].Auth.Password.Reveal() != "hush-hush" || c.Charts[0].Password.Reveal() != "hush-hush" || c.Server.AdminToken.Reveal() != "sesame" {
+		t.Error("a secret was not read")
+	}
+	var out bytes.Buffer
+	log, err := newLog(LogConfig{Level: "info", Format: "json"}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("configuration", "config", c, "token", c.Server.AdminToken)
+	if text := out.String(); strings.Contains(text, "hush") || strings.Contains(text, "sesame") {
+		t.Error(text)
+	}
+}
+
+func TestExitStatuses(t *testing.T) {
+	good := filepath.Join(t.TempDir(), "good.yaml")
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	for file, text := range map[string]string{good: "gitops: {main: {url: /x}}\nenvironments: [{name: staging}]\n", bad: "x: 1\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"version"}, exitDone},
+		{[]string{"--help"}, exitDone},
+		{[]string{"config", "check", good}, exitDone},
+		{[]string{"config", "check", bad}, exitFailed},
+		{[]string{"serve", "--config", bad}, exitFailed},
+		{[]string{"healthcheck", "--url", "http://127.0.0.1:1/readyz"}, exitFailed},
+		{[]string{"nonsense"}, exitUsage},
+		{[]string{"serve"}, exitUsage},
+		{nil, exitUsage},
+	} {
+		var out, errOut bytes.Buffer
+		if got := run(c.args, strings.NewReader(""), &out, &errOut); got != c.want {
+			t.Errorf("%v: status %d, want %d\n%s%s", c.args, got, c.want, &out, &errOut)
+		}
+	}
+}
