@@ -40,6 +40,7 @@ type world struct {
 	binary string
 	env    []string
 	extra  string // appended to the configuration
+	limit  int64  // of the store's size
 }
 
 const adminToken = "test-admin-token"
@@ -65,14 +66,14 @@ func newWorld(tb testing.TB, files map[string]string) *world {
 
 func (w *world) config() string {
 	return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
-storage: {bolt: {path: %s/gimletd.db}}
+storage: {bolt: {path: %s/gimletd.db, maxSize: %d}}
 gitops:
   main: {url: %s}
 charts: [{url: %s}]
 environments:
   - {name: staging, channels: [console]}
   - {name: production, channels: [console]}
-%s`, adminToken, w.dir, w.url, w.charts, w.extra)
+%s`, adminToken, w.dir, w.limit, w.url, w.charts, w.extra)
 }
 
 // server is a running gimletd.

@@ -55,7 +55,7 @@ func quoteBody(message string) string {
 	if len(message) > most {
 		message = strings.ToValidUTF8(message[:most], "") + " …"
 	}
-	return strings.TrimSpace(trailerLike.ReplaceAllString(message, " $1$2"))
+	return trailerLike.ReplaceAllString(strings.TrimSpace(message), " $1$2")
 }
 
 // ReleaseIDOf returns the id in the message's trailers, or "".

@@ -93,15 +93,21 @@ func (c *Console) Run(ctx context.Context, handler bot.Handler) error {
 }
 
 func (c *Console) piped(ctx context.Context, handler bot.Handler) error {
-	lines := bufio.NewScanner(c.config.In)
+	lines := read(c.config.In)
 	for {
 		if err := c.config.Settle(ctx); err != nil {
 			return err
 		}
-		if !lines.Scan() {
-			return lines.Err()
+		var line string
+		select {
+		case next := <-lines:
+			if next.err != nil {
+				return ended(next.err)
+			}
+			line = strings.TrimSpace(next.text)
+		case <-ctx.Done():
+			return nil
 		}
-		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -118,6 +124,39 @@ func (c *Console) piped(ctx context.Context, handler bot.Handler) error {
 			return err
 		}
 	}
+}
+
+// line is a line of the input, or its end.
+type line struct {
+	text string
+	err  error
+}
+
+// read reads lines as they are asked for. A read cannot be given up, so it has a goroutine of its own.
+func read(in io.Reader) <-chan line {
+	lines := make(chan line)
+	go func() {
+		reader := bufio.NewReader(in)
+		for {
+			text, err := reader.ReadString('\n')
+			if err != nil && text != "" {
+				lines <- line{text: text}
+			}
+			lines <- line{text: text, err: err}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return lines
+}
+
+// ended is nil for the end of the input.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func (c *Console) interactive(ctx context.Context, handler bot.Handler) error {

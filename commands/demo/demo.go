@@ -27,28 +27,42 @@ func ChartRepository() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	index := fmt.Sprintf("apiVersion: v1\nentries:\n  webapp:\n  - apiVersion: v2\n    name: webapp\n    version: 1.0.0\n"+
-		"    digest: %x\n    urls: [webapp-1.0.0.tgz]\n", sha256.Sum256(archive))
+	return Serve("webapp", "1.0.0", archive), nil
+}
+
+// Serve is an HTTP chart repository with one chart.
+func Serve(name, version string, archive []byte) http.Handler {
+	file := name + "-" + version + ".tgz"
+	index := fmt.Sprintf("apiVersion: v1\nentries:\n  %s:\n  - apiVersion: v2\n    name: %s\n    version: %s\n    digest: %x\n    urls: [%s]\n",
+		name, name, version, sha256.Sum256(archive), file)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /index.yaml", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, index) })
-	mux.HandleFunc("GET /webapp-1.0.0.tgz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(archive) })
-	return mux, nil
+	mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(archive) })
+	return mux
 }
 
 func packChart() ([]byte, error) {
+	inside, err := fs.Sub(chart, "chart")
+	if err != nil {
+		return nil, err
+	}
+	return Pack("webapp", inside)
+}
+
+// Pack makes a chart's archive of its files.
+func Pack(name string, files fs.FS) ([]byte, error) {
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
 	tape := tar.NewWriter(zip)
-	err := fs.WalkDir(chart, "chart", func(path string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := chart.ReadFile(path)
+		content, err := fs.ReadFile(files, path)
 		if err != nil {
 			return err
 		}
-		name := "webapp" + strings.TrimPrefix(path, "chart")
-		if err := tape.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
+		if err := tape.WriteHeader(&tar.Header{Name: name + "/" + path, Mode: 0o644, Size: int64(len(content))}); err != nil {
 			return err
 		}
 		_, err = tape.Write(content)
