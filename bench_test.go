@@ -145,6 +145,7 @@ func repository(tb testing.TB, dir string, apps, history int) {
 		fmt.Fprintf(&stream, "commit refs/heads/main\n"+who+"M 100644 inline staging/%s/deployment.yaml\ndata %d\n%s\n", 1_600_000_001+i, appName(i%apps), len(content), content)
 	}
 	gittest.FastImport(tb, dir, stream.String())
+	gittest.Git(tb, dir, "gc", "--quiet") // fast-import's packs are not made for reading; a host's are
 }
 
 func appName(i int) string { return fmt.Sprintf("app-%05d", i) }
