@@ -108,7 +108,7 @@ func (s *Service) clear(tx Tx, ask RollbackAsk) error {
 		switch {
 		case r.App != ask.App || r.Env != ask.Env:
 		case r.Status == Publishing:
-			return Errorf(Conflict, "%s of %s is being pushed to %s right now; try again in a moment", r.ID, r.App, r.Env)
+			return Errorf(Conflict, "release %s of %s is being pushed to %s right now; try again in a moment", r.ID, r.App, r.Env)
 		default:
 			if _, err := s.move(tx, r, Superseded, ask.By.Name+" rolls back"); err != nil {
 				return err
@@ -156,7 +156,7 @@ func (p past) before(all []Release, live *Live) (Release, error) {
 			return r, nil
 		}
 	}
-	return Release{}, Errorf(NotFound, "%s in %s has no release before %s to go back to", p.app, p.env, live.Version.Short())
+	return Release{}, Errorf(NotFound, "there is no release of %s in %s before %s to go back to", p.app, p.env, live.Version.Short())
 }
 
 // origin follows rollbacks to the release that first wrote the files.
@@ -186,9 +186,9 @@ func (p past) named(all []Release, live *Live, to string) (Release, error) {
 	}
 	switch {
 	case len(hits) == 0:
-		return Release{}, Errorf(NotFound, "%s in %s has no earlier release %q; /gimlet history %s %s lists them", p.app, p.env, to, p.app, p.env)
+		return Release{}, Errorf(NotFound, "there is no earlier release %q of %s in %s; /gimlet history %s %s lists them", to, p.app, p.env, p.app, p.env)
 	case len(hits) == 1 && hits[0].Tree == live.Tree:
-		return Release{}, Errorf(Conflict, "%s in %s is at %s already", p.app, p.env, live.Version.Short())
+		return Release{}, Errorf(Conflict, "nothing to roll back: %s of %s is live in %s already", live.Version.Short(), p.app, p.env)
 	case len(hits) == 1:
 		return hits[0], nil
 	}
