@@ -3,6 +3,7 @@ package releases
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -104,14 +105,16 @@ func (s *Service) planLoop(ctx context.Context) error {
 	}
 }
 
-// plannable returns, for each app and environment, the oldest open release if it waits for its plan.
+// plannable returns, for each app and environment, the oldest open release if it waits for its plan; also one whose
+// environment has left the configuration, which no publisher would take.
 func (s *Service) plannable(ctx context.Context) (due []Release, err error) {
 	err = s.store.View(ctx, func(tx Tx) error {
 		open, err := tx.OpenReleases()
 		first := map[Target]bool{}
 		for _, r := range open {
 			target := Target{App: r.App, Env: r.Env}
-			if !first[target] && r.Status == Proposed {
+			_, gone := s.environment(r.Env)
+			if !first[target] && (r.Status == Proposed || (r.Status == Approved && gone != nil)) {
 				due = append(due, r)
 			}
 			first[target] = true
@@ -134,7 +137,7 @@ func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait 
 	now := s.now()
 	if KindOf(err) == Unavailable && now.Sub(r.Created) < giveUpAfter {
 		wait = again.failed(r.ID, now)
-		s.remark(ctx, r.ID, "waiting: "+Redact(err.Error()))
+		s.remark(ctx, r.ID, waitingFor(err))
 		return wait
 	}
 	again.forget(r.ID)
@@ -144,7 +147,7 @@ func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait 
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
 		current, err := tx.Release(r.ID)
-		if err != nil || current.Status != Proposed { // somebody else has decided meanwhile
+		if err != nil || current.Status != r.Status { // somebody else has decided meanwhile
 			return err
 		}
 		_, err = s.move(tx, current, Failed, reason)
@@ -155,6 +158,14 @@ func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait 
 		return again.failed(r.ID, now)
 	}
 	return 0
+}
+
+// connection matches the ports of one connection, which would make each failure of a kind look like another.
+var connection = regexp.MustCompile(`\b(read|write) (tcp|udp) \S+->`) //nolint:gochecknoglobals // compiled once
+
+// waitingFor is the reason of a release that something outside keeps from going on.
+func waitingFor(err error) string {
+	return "waiting: " + connection.ReplaceAllString(Redact(err.Error()), "$1 $2 ")
 }
 
 // remark tells people why a release does not move, once for each reason.

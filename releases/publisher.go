@@ -209,7 +209,7 @@ func (p *publisher) publish(ctx context.Context, batch []Release) error {
 
 func (p *publisher) remarkAll(ctx context.Context, batch []Release, cause error) {
 	for _, r := range batch {
-		p.remark(ctx, r.ID, "waiting: "+Redact(cause.Error()))
+		p.remark(ctx, r.ID, waitingFor(cause))
 	}
 }
 

@@ -29,7 +29,17 @@ type clone struct {
 	cuts    []plumbing.Hash
 }
 
-func newClone(dir, branch string) *clone { return &clone{dir: dir, branch: branch} }
+// newClone also removes what a crash left of spooled packs.
+func newClone(dir, branch string) *clone {
+	leftovers, _ := filepath.Glob(dir + spooled)
+	for _, file := range leftovers {
+		_ = os.Remove(file)
+	}
+	return &clone{dir: dir, branch: branch}
+}
+
+// spooled is how the names of spooled packs go on after that of the clone.
+const spooled = ".pack-*"
 
 func (c *clone) ref() plumbing.ReferenceName { return plumbing.NewBranchReferenceName(c.branch) }
 
@@ -109,7 +119,7 @@ func (c *clone) spool(r io.Reader) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o750); err != nil {
 		return "", err
 	}
-	file, err := os.CreateTemp(filepath.Dir(c.dir), ".pack-*")
+	file, err := os.CreateTemp(filepath.Dir(c.dir), filepath.Base(c.dir)+spooled)
 	if err != nil {
 		return "", err
 	}

@@ -341,6 +341,54 @@ func TestARefusalOfAHookIsToldInItsWords(t *testing.T) {
 	publish(t, r, draft("r-1", "staging/web", "", "v1"))
 }
 
+func TestARemoteThatMovesOnAtEveryPushIsFollowed(t *testing.T) {
+	server := gittest.Serve(t)
+	dir := filepath.Join(server.Root, "gitops.git")
+	gittest.Bare(t, dir, map[string]string{"a": "a"})
+	r := open(t, gitops.Config{URL: server.URL + "/gitops.git"})
+	rivals := 6
+	n := 0
+	server.Before(func(_ http.ResponseWriter, req *http.Request) bool {
+		if strings.HasSuffix(req.URL.Path, "/git-receive-pack") && n < rivals {
+			n++
+			gittest.FastImport(t, dir, fmt.Sprintf("commit refs/heads/main\ncommitter R <r@x> 1700000%03d +0000\ndata 1\nx\nfrom refs/heads/main^0\nM 100644 inline rival\ndata 1\n%d\n", n, n))
+		}
+		return false
+	})
+	if got := publish(t, r, draft("r-1", "staging/web", "", "v1"))[0]; got.Written != releases.Committed {
+		t.Errorf("got %+v", got)
+	}
+	if count := gittest.Git(t, dir, "rev-list", "--count", "main"); count != fmt.Sprint(rivals+2) {
+		t.Errorf("%s commits, want %d", count, rivals+2)
+	}
+	rivals = 1 << 20 // for ever
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if results, err := r.Publish(ctx, []releases.Draft{draft("r-2", "staging/api", "", "v1")}); err == nil {
+		t.Errorf("got %+v", results)
+	}
+}
+
+func TestHTTPWithAToken(t *testing.T) {
+	server := gittest.Serve(t)
+	dir := filepath.Join(server.Root, "gitops.git")
+	gittest.Bare(t, dir, map[string]string{"a": "a"})
+	server.Before(func(w http.ResponseWriter, req *http.Request) bool {
+		user, password, _ := req.BasicAuth()
+		if user == "x-access-token" && password == "hush" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+		http.Error(w, "who are you", http.StatusUnauthorized)
+		return true
+	})
+	publish(t, open(t, gitops.Config{URL: server.URL + "/gitops.git", Auth: gitops.AuthConfig{Password: "hush"}}), draft("r-1", "staging/web", "", "v1"))
+	_, err := open(t, gitops.Config{URL: server.URL + "/gitops.git", Auth: gitops.AuthConfig{Password: "wrong-hush"}}).Read(t.Context(), "staging/web")
+	if releases.KindOf(err) != releases.Unavailable || !strings.Contains(err.Error(), "does not accept our credentials") || strings.Contains(err.Error(), "wrong-hush") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestALostAnswerIsSettledByTheRefs(t *testing.T) {
 	server := gittest.Serve(t)
 	dir := filepath.Join(server.Root, "gitops.git")

@@ -94,7 +94,10 @@ func (w *wire) refresh(ctx context.Context) (plumbing.Hash, error) {
 // fetch brings the clone from what it has to the head.
 func (w *wire) fetch(ctx context.Context, session transport.UploadPackSession, refs *packp.AdvRefs, head plumbing.Hash) error {
 	if err := w.flush(); err != nil {
-		return err
+		w.log.Warn("the clone cannot be written; making it anew", "err", err)
+		if err := w.forget(); err != nil {
+			return err
+		}
 	}
 	have, err := w.clone.open()
 	if err != nil {
@@ -105,7 +108,10 @@ func (w *wire) fetch(ctx context.Context, session transport.UploadPackSession, r
 		if err != nil {
 			return err
 		}
-		return w.clone.add(pack, head, nil)
+		if err := w.clone.add(pack, head, nil); err != nil {
+			return errors.Join(err, w.forget()) // the next refresh makes it anew
+		}
+		return nil
 	}
 	w.log.Info("cloning the newest commit of the repository")
 	pack, shallow, err := w.download(ctx, session, refs, head, plumbing.ZeroHash, 1)
@@ -281,7 +287,7 @@ func (w *wire) keep(objects []item) {
 	if w.commits > maxPendingCommits || w.size > maxPendingBytes {
 		go func() {
 			if err := w.flush(); err != nil {
-				w.log.Warn("the clone cannot be written; it will be fetched instead", "err", err)
+				w.log.Warn("the clone cannot be written; it will be fetched anew", "err", errors.Join(err, w.forget()))
 			}
 		}()
 	}
