@@ -22,14 +22,14 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"gimletd/releases"
 	"gimletd/releases/api"
 	"gimletd/releases/gitops"
 	"gimletd/releases/gitops/gittest"
 	"gimletd/releases/manifest"
 	"gimletd/storage/bolt"
+
+	"go.etcd.io/bbolt"
 )
 
 // Every benchmark measures both sides of its ratio in one run. docs/performance.md has the figures and the command.
@@ -49,7 +49,7 @@ func newSystem(tb testing.TB, dir, url, cache string) *system {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	charts, err := filepath.Abs("commands/demo")
 	if err != nil {
 		tb.Fatal(err)
@@ -671,11 +671,10 @@ var residentLine = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
 // resident is the memory of a process and its render workers, in bytes.
 func resident(b *testing.B, pid int) (total int64) {
 	pids := []int{pid}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, task := range tasks {
-		children, _ = os.ReadFile(task)
-		for _, child := range strings.Fields(string(children)) {
+		children, _ := os.ReadFile(task)
+		for child := range strings.FieldsSeq(string(children)) {
 			if n, err := strconv.Atoi(child); err == nil {
 				pids = append(pids, n)
 			}

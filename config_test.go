@@ -47,11 +47,11 @@ func TestAllFaultsAreReportedAtOnceWithTheirLines(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"unknown keys", "gitop:\n  main: {url: x}\nenvironments:\n- nme: staging\n  chanels: []\nlog: {levle: info}\n", []string{
+		{"unknown keys", "gitop:\n  main: {url: x}\nenvironments:\n- nme: staging\n  chanels: []\nlog: {levl: info}\n", []string{
 			"c.yaml:1: gitop: unknown key; did you mean gitops?",
 			"c.yaml:4: environments[0].nme: unknown key; did you mean name?",
 			"c.yaml:5: environments[0].chanels: unknown key; did you mean channels?",
-			"c.yaml:6: log.levle: unknown key; did you mean level?",
+			"c.yaml:6: log.levl: unknown key; did you mean level?",
 		}},
 		{"keys of features that are not there", "slack: {botToken: x}\n", []string{"c.yaml:1: slack: unknown key; there are: charts, environments"}},
 		{"wrong types", "gitops: {main: {url: [1]}}\nenvironments: {a: b}\n", []string{"c.yaml:1: cannot unmarshal !!seq into string", "c.yaml:2: cannot unmarshal !!map into []main.EnvironmentConfig"}},

@@ -184,7 +184,7 @@ func TestBadCallsAreAnsweredWithOneClearSentence(t *testing.T) {
 		{"unknown environment", "POST", "/api/releases", `{"env":"nope","artifactId":"` + id + `"}`, 404, `there is no environment "nope"; there are: staging, production`},
 		{"unknown app", "POST", "/api/releases", `{"env":"staging","app":"nope","artifactId":"` + id + `"}`, 404, "has no manifest for nope in staging"},
 		{"no artifact", "POST", "/api/releases", `{"env":"staging"}`, 400, "artifactId: missing"},
-		{"an unknown key", "POST", "/api/releases", `{"enviroment":"staging"}`, 400, "unknown field"},
+		{"an unknown key", "POST", "/api/releases", `{"environ":"staging"}`, 400, "unknown field"},
 		{"no environment", "GET", "/api/releases", "", 400, "env: missing"},
 		{"a bad limit", "GET", "/api/artifacts?limit=many", "", 400, `limit: "many" is not a number`},
 		{"a bad time", "GET", "/api/artifacts?since=yesterday", "", 400, `since: "yesterday" is not a time`},

@@ -14,12 +14,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"gimletd/bot"
 	"gimletd/bot/console"
 	"gimletd/notify"
 	"gimletd/releases"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -53,7 +53,9 @@ func outcomes() []releases.Outcome {
 		}{
 			{releases.Proposed, "every push fires"},
 			{releases.Proposed, "waiting: the GitOps repository main cannot be reached: connection refused"},
-			{releases.Approved, "no approval is needed"}, {releases.Publishing, ""}, {releases.Published, ""},
+			{releases.Approved, "no approval is needed"},
+			{releases.Publishing, ""},
+			{releases.Published, ""},
 			{releases.Unchanged, "the repository already holds exactly this; no commit was needed"},
 			{releases.Failed, `values.image.tag: "{{ .SHA }}": variable SHA is missing`},
 			{releases.Superseded, "ada rolls back"},

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"gimletd/releases"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const goodArtifact = `{"version": {"repositoryName": "acme/web", "sha": "0123456789abcdef", "event": "push"}, "context": {"A": "b"},

@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"gimletd/releases"
+
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	"gimletd/releases"
 )
 
 func TestNoTwoPlansShareADigest(t *testing.T) {
@@ -58,8 +58,10 @@ func file(path, content string) releases.File {
 
 func TestSecretsNeverShowInDiffs(t *testing.T) {
 	before := []releases.File{file("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter1}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n")}
-	after := []releases.File{file("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter2}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: c}\n"),
-		file("broken.yaml", "kind: Secret\n  password: [hunter3\n"), file("env.yaml", "url: https://u:hunter4@db.example\n")}
+	after := []releases.File{
+		file("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter2}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: c}\n"),
+		file("broken.yaml", "kind: Secret\n  password: [hunter3\n"), file("env.yaml", "url: https://u:hunter4@db.example\n"),
+	}
 	changes := releases.Compare(before, after)
 	text := releases.TextDiff(before, after)
 	for _, c := range changes {

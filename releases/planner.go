@@ -161,7 +161,7 @@ func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait 
 }
 
 // connection matches the ports of one connection, which would make each failure of a kind look like another.
-var connection = regexp.MustCompile(`\b(read|write) (tcp|udp) \S+->`) //nolint:gochecknoglobals // compiled once
+var connection = regexp.MustCompile(`\b(read|write) (tcp|udp) \S+->`)
 
 // waitingFor is the reason of a release that something outside keeps from going on.
 func waitingFor(err error) string {

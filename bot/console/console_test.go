@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"gimletd/bot"
 	"gimletd/bot/console"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // echo answers with the words it was given, and with a button.

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"gimletd/releases"
 	"gimletd/storage/bolt"
 	"gimletd/storage/storagetest"
+
+	"go.etcd.io/bbolt"
 )
 
 func open(t *testing.T, path string) *bolt.DB {
