@@ -209,7 +209,7 @@ func (s *server) post(artifact []byte) string {
 	s.world.tb.Helper()
 	status, body, err := s.call(http.MethodPost, "/api/artifact", artifact)
 	if err != nil || status != http.StatusCreated {
-		s.world.tb.Fatalf("POST /api/artifact: %d %s %v", status, body, err)
+		s.world.tb.Fatalf("POST /api/artifact: %d %s %v\n%.8000s", status, body, err, s.log)
 	}
 	var a struct{ ID string }
 	if err := json.Unmarshal(body, &a); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -155,6 +156,7 @@ func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Rele
 			if current.Status != Approved {
 				continue
 			}
+			current.Attempts++
 			moved, err := p.move(tx, current, Publishing, "")
 			if err != nil {
 				return err
@@ -240,10 +242,17 @@ func (p *publisher) draft(ctx context.Context, r Release) (Draft, error) {
 	if Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, r.Plan.BaseTree, files) != r.Plan.Digest {
 		return Draft{}, Errorf(Conflict, "the stored files of release %s are not those of its plan", r.ID)
 	}
-	return Draft{
+	d := Draft{
 		ReleaseID: r.ID, Folder: env.Folder(r.App), BaseTree: r.Plan.BaseTree, Files: files,
 		Message: CommitMessage(r), Author: Person{Name: r.RequestedBy.Name, Email: r.RequestedBy.Email}, At: p.now(),
-	}, nil
+	}
+	if r.Attempts > 1 {
+		// A push of an earlier life may still have arrived after it was looked for.
+		if d.Since = r.Plan.Base; d.Since == "" {
+			d.Since = strings.Repeat("0", 40) // planned in an empty repository
+		}
+	}
+	return d, nil
 }
 
 // conclude records a release's fate.

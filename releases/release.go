@@ -60,7 +60,8 @@ type Release struct {
 	RolledBack  bool      `json:"rolledBack,omitempty"` // a later rollback took it away
 	Policy      string    `json:"policy,omitempty"`
 	Status      Status    `json:"status"`
-	Reason      string    `json:"reason,omitempty"` // why it is where it is
+	Attempts    int       `json:"attempts,omitempty"` // how often it was begun to be published
+	Reason      string    `json:"reason,omitempty"`   // why it is where it is
 	Plan        *Plan     `json:"plan,omitempty"`
 	Commit      string    `json:"commit,omitempty"`
 	Tree        string    `json:"tree,omitempty"` // hash of the folder's tree as it was written

@@ -43,6 +43,8 @@ type Draft struct {
 	Message   string // with the Release-Id trailer
 	Author    Person
 	At        time.Time
+	// Since, when set, says that the draft was pushed before and may have arrived: its commit is looked for after this one.
+	Since string
 }
 
 // Person is an author or committer of a commit.

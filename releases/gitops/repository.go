@@ -130,6 +130,9 @@ func (r *Repository) Publish(ctx context.Context, drafts []releases.Draft) ([]re
 		return nil, ctx.Err()
 	}
 	p := &publication{r: r, drafts: drafts, results: make([]releases.Result, len(drafts)), settled: make([]bool, len(drafts))}
+	for _, d := range drafts {
+		p.since = append(p.since, d.Since)
+	}
 	return p.run(ctx)
 }
 
@@ -232,6 +235,8 @@ type publication struct {
 	drafts  []releases.Draft
 	results []releases.Result
 	settled []bool
+	// since, for a draft that was pushed before and may have arrived, is a commit that does not have it yet.
+	since   []string
 	unmoved int
 	moved   int
 }
@@ -244,7 +249,14 @@ func (p *publication) run(ctx context.Context) ([]releases.Result, error) {
 	verified := false // the head was asked for, not remembered
 	for {
 		var b *batch
-		if err := p.r.healing(ctx, func() (err error) { b, err = p.build(base); return err }); err != nil {
+		err := p.r.healing(ctx, func() (err error) {
+			if err := p.settleArrived(ctx, base); err != nil {
+				return err
+			}
+			b, err = p.build(base)
+			return err
+		})
+		if err != nil {
 			return nil, p.r.unavailable(err)
 		}
 		if len(b.objects) == 0 {
@@ -260,7 +272,7 @@ func (p *publication) run(ctx context.Context) ([]releases.Result, error) {
 			continue
 		}
 		releases.CrashPoint("gitops.before-push")
-		err := p.push(ctx, base, b)
+		err = p.push(ctx, base, b)
 		releases.CrashPoint("gitops.after-push")
 		if err == nil {
 			return p.results, nil
@@ -318,6 +330,11 @@ func (p *publication) push(ctx context.Context, base plumbing.Hash, b *batch) er
 // again decides after a push that failed, or whose answer was lost. The remote's refs are the truth: no host's
 // wording is asked. It returns the head to build on; the batch's own when the push has arrived after all.
 func (p *publication) again(ctx context.Context, base plumbing.Hash, b *batch, cause error) (plumbing.Hash, error) {
+	for i := range p.drafts {
+		if p.since[i] == "" {
+			p.since[i] = base.String() // the zero hash, in an empty repository: all of the history is looked at
+		}
+	}
 	head, err := p.r.refresh(ctx)
 	if err != nil {
 		return base, releases.Wrap(releases.Unavailable, cause, "the GitOps repository %s did not answer the push", p.r.name)
@@ -337,29 +354,32 @@ func (p *publication) again(ctx context.Context, base plumbing.Hash, b *batch, c
 		if p.moved++; p.moved >= maxMoved {
 			return base, releases.Errorf(releases.Unavailable, "others were faster on the GitOps repository %s %d times in a row", p.r.name, p.moved)
 		}
-		if err := p.adopt(ctx, base, head); err != nil {
-			return base, err
-		}
 	}
 	return head, pause(ctx, p.unmoved+p.moved)
 }
 
-// adopt settles the drafts whose commits are in the remote's history after all: an answer was lost, and somebody
-// pushed on top.
-func (p *publication) adopt(ctx context.Context, base, head plumbing.Hash) error {
-	folders := map[string]string{}
+// settleArrived settles the drafts that were pushed before and whose commits are in the history of the base after all: an
+// answer was lost, or a push of an earlier life of the process arrived late.
+func (p *publication) settleArrived(ctx context.Context, base plumbing.Hash) error {
+	bySince := map[string]map[string]string{}
 	for i, d := range p.drafts {
-		if !p.settled[i] {
-			folders[d.ReleaseID] = d.Folder
+		if p.settled[i] || p.since[i] == "" || p.since[i] == base.String() {
+			continue
 		}
+		if bySince[p.since[i]] == nil {
+			bySince[p.since[i]] = map[string]string{}
+		}
+		bySince[p.since[i]][d.ReleaseID] = d.Folder
 	}
-	found, err := p.r.walk(ctx, head, base, folders)
-	if err != nil {
-		return p.r.unavailable(err)
-	}
-	for i, d := range p.drafts {
-		if result, ok := found[d.ReleaseID]; ok {
-			p.results[i], p.settled[i] = result, true
+	for since, folders := range bySince {
+		found, err := p.r.walk(ctx, base, plumbing.NewHash(since), folders)
+		if err != nil {
+			return err
+		}
+		for i, d := range p.drafts {
+			if result, ok := found[d.ReleaseID]; ok {
+				p.results[i], p.settled[i] = result, true
+			}
 		}
 	}
 	return nil

@@ -351,7 +351,7 @@ func TestARemoteThatMovesOnAtEveryPushIsFollowed(t *testing.T) {
 	server.Before(func(_ http.ResponseWriter, req *http.Request) bool {
 		if strings.HasSuffix(req.URL.Path, "/git-receive-pack") && n < rivals {
 			n++
-			gittest.FastImport(t, dir, fmt.Sprintf("commit refs/heads/main\ncommitter R <r@x> 1700000%03d +0000\ndata 1\nx\nfrom refs/heads/main^0\nM 100644 inline rival\ndata 1\n%d\n", n, n))
+			gittest.FastImport(t, dir, fmt.Sprintf("commit refs/heads/main\ncommitter R <r@x> 1700000%03d +0000\ndata 1\nx\nfrom refs/heads/main^0\nM 100644 inline rival\ndata 7\n%07d\n", n%1000, n))
 		}
 		return false
 	})

@@ -32,7 +32,7 @@ type wire struct {
 	oneTrip bool
 	clone   *clone
 
-	mu      sync.Mutex // guards pending, byHash and wholeNext
+	mu      sync.Mutex // guards oneTrip and what follows, up to wholeNext
 	pending []item     // pushed by us and not yet in the clone on disk
 	byHash  map[plumbing.Hash]item
 	size    int
@@ -50,6 +50,12 @@ const (
 )
 
 func (w *wire) ref() plumbing.ReferenceName { return plumbing.NewBranchReferenceName(w.branch) }
+
+// at is the endpoint for one session, which rewrites it when it is redirected.
+func (w *wire) at() *transport.Endpoint {
+	endpoint := *w.endpoint
+	return &endpoint
+}
 
 func (w *wire) object(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	w.mu.Lock()
@@ -69,7 +75,7 @@ func (w *wire) has(hash plumbing.Hash) bool {
 func (w *wire) refresh(ctx context.Context) (plumbing.Hash, error) {
 	w.refresher.Lock()
 	defer w.refresher.Unlock()
-	session, err := w.client.NewUploadPackSession(w.endpoint, w.auth)
+	session, err := w.client.NewUploadPackSession(w.at(), w.auth)
 	if err != nil {
 		return plumbing.ZeroHash, explain(err)
 	}
@@ -187,7 +193,7 @@ func (w *wire) cut(commit plumbing.Hash) bool { return w.clone.isShallow(commit)
 func (w *wire) deepen(ctx context.Context) error {
 	w.refresher.Lock()
 	defer w.refresher.Unlock()
-	session, err := w.client.NewUploadPackSession(w.endpoint, w.auth)
+	session, err := w.client.NewUploadPackSession(w.at(), w.auth)
 	if err != nil {
 		return explain(err)
 	}
@@ -208,12 +214,18 @@ func (w *wire) deepen(ctx context.Context) error {
 }
 
 func (w *wire) push(ctx context.Context, old, head plumbing.Hash, objects []item, bases map[string]item) error {
-	session, err := w.client.NewReceivePackSession(w.endpoint, w.auth)
+	session, err := w.client.NewReceivePackSession(w.at(), w.auth)
 	if err != nil {
 		return explain(err)
 	}
 	defer func() { _ = session.Close() }()
-	if !w.oneTrip {
+	w.mu.Lock()
+	ask := !w.oneTrip
+	if w.wholeNext {
+		bases = nil
+	}
+	w.mu.Unlock()
+	if ask {
 		refs, err := session.AdvertisedReferencesContext(ctx)
 		if err != nil {
 			return explain(err)
@@ -222,16 +234,17 @@ func (w *wire) push(ctx context.Context, old, head plumbing.Hash, objects []item
 			return errMoved
 		}
 	}
-	w.mu.Lock()
-	if w.wholeNext {
-		bases = nil
-	}
-	w.mu.Unlock()
 	data, err := pack(objects, bases)
 	if err != nil {
 		return err
 	}
 	if err := w.send(ctx, session, old, head, data); err != nil {
+		var refused *refusedError
+		if !errors.As(err, &refused) {
+			w.mu.Lock()
+			w.oneTrip = false // it may have been redirected, which only the question for the refs tells
+			w.mu.Unlock()
+		}
 		return err
 	}
 	w.keep(objects)
