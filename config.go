@@ -217,9 +217,11 @@ func (c Config) validateEnvironments() (faults []fault) {
 		if clean := path.Clean("/" + *e.Path); *e.Path != "" && clean != "/"+*e.Path {
 			add(".path", "%q is not a plain relative path", *e.Path)
 		}
-		place := e.GitOps + "/" + *e.Path
-		if other, taken := places[place]; taken {
-			add(".path", "is also the place of %s: each environment needs a folder of its own", other)
+		place := path.Join(e.GitOps, *e.Path) + "/"
+		for _, other := range sortedNames(places) {
+			if strings.HasPrefix(place, other) || strings.HasPrefix(other, place) {
+				add(".path", "is inside or around the folder of %s: an app there could have the name of an environment here", places[other])
+			}
 		}
 		places[place] = e.Name
 		for j, channel := range e.Channels {

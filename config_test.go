@@ -91,7 +91,7 @@ environments:
 		{"an unset variable", "gitops: {main: {url: \"${GITOPS}\"}}\nenvironments: [{name: staging}]\n", []string{"c.yaml:1: the environment variable GITOPS is not set"}},
 		{"a secret twice", "gitops: {main: {url: /x, auth: {password: a, passwordFile: /b}}}\nenvironments: [{name: staging}]\n", []string{"c.yaml:1: gitops.main.auth.password: is set, and gitops.main.auth.passwordFile too"}},
 		{"a missing secret", "gitops: {main: {url: /x}}\nserver:\n  adminTokenFile: /nope\nenvironments: [{name: staging}]\n", []string{"c.yaml:3: server.adminTokenFile: open /nope: no such file"}},
-		{"two environments in one place", "gitops: {main: {url: /x}}\nenvironments: [{name: a}, {name: b, path: a}]\n", []string{"c.yaml:2: environments[1].path: is also the place of a"}},
+		{"two environments in one place", "gitops: {main: {url: /x}}\nenvironments: [{name: a}, {name: b, path: a}]\n", []string{"c.yaml:2: environments[1].path: is inside or around the folder of a"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := parseConfig("c.yaml", []byte(c.text), environment(nil))

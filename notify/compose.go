@@ -42,9 +42,10 @@ func artifact(a releases.News) bot.Message {
 	var lines []string
 	for _, d := range a.Decisions {
 		mark := "not released by itself"
-		if d.Fires {
+		switch {
+		case d.Fires:
 			mark = "releasing now"
-		} else {
+		case !d.Unknown:
 			m.Buttons = append(m.Buttons, releaseButton(d, a))
 		}
 		lines = append(lines, fmt.Sprintf("%s → %s: %s (%s)", d.App, d.Env, mark, d.Reason))

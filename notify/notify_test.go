@@ -81,7 +81,7 @@ func outcomes() []releases.Outcome {
 
 func TestEveryMessageInEveryState(t *testing.T) {
 	var out bytes.Buffer
-	terminal := console.New(console.Config{Out: &out})
+	terminal := console.New(console.Config{In: strings.NewReader(""), Out: &out})
 	for _, o := range outcomes() {
 		m, key, ok := notify.Compose(o)
 		name := o.Kind

@@ -8,11 +8,11 @@ import (
 )
 
 // Route returns the channels of an outcome: those of the environments it concerns, each once. An artifact that is for
-// no environment is told everywhere.
+// no environment that is known is told everywhere.
 func Route(o releases.Outcome, environments []releases.Environment) []bot.Channel {
 	concerned := func(env string) bool {
 		switch {
-		case o.Artifact != nil && len(o.Artifact.Decisions) == 0:
+		case o.Artifact != nil && !slices.ContainsFunc(o.Artifact.Decisions, func(d releases.Decision) bool { return !d.Unknown }):
 			return true
 		case o.Artifact != nil:
 			return slices.ContainsFunc(o.Artifact.Decisions, func(d releases.Decision) bool { return d.Env == env })

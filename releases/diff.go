@@ -137,8 +137,15 @@ func objectName(doc map[string]any) string {
 	return kind + " " + name
 }
 
-// hideSecret replaces the values of a Secret by a fingerprint, so that a change shows and the value does not.
+// hideSecret replaces the values of a Secret, also of one inside a list of objects, by a fingerprint, so that a change
+// shows and the value does not.
 func hideSecret(doc map[string]any) map[string]any {
+	items, _ := doc["items"].([]any)
+	for _, item := range items {
+		if object, ok := item.(map[string]any); ok {
+			hideSecret(object)
+		}
+	}
 	if doc["kind"] != "Secret" {
 		return doc
 	}
@@ -200,12 +207,12 @@ func shortValue(value any) string {
 	case map[string]any, []any:
 		return "…"
 	}
-	short := longHash.ReplaceAllStringFunc(fmt.Sprint(value), ShortSHA)
+	short := longHash.ReplaceAllStringFunc(Redact(fmt.Sprint(value)), ShortSHA)
 	text := []rune(strings.ReplaceAll(short, "\n", "⏎"))
 	if len(text) > most {
 		return string(text[:most-1]) + "…"
 	}
-	return Redact(string(text))
+	return string(text)
 }
 
 // TextDiff is the unified diff of two versions of a folder, without release.json and with Secrets hidden.
@@ -239,6 +246,14 @@ func TextDiff(before, after []File) string {
 	return out.String()
 }
 
+func holdsSecret(doc map[string]any) bool {
+	items, _ := doc["items"].([]any)
+	return doc["kind"] == "Secret" || slices.ContainsFunc(items, func(item any) bool {
+		object, ok := item.(map[string]any)
+		return ok && holdsSecret(object)
+	})
+}
+
 // hideSecrets returns the file as it is unless it holds a Secret; then its documents are written anew without
 // the Secret's values. A file that cannot be read and may hold a Secret is not shown at all.
 func hideSecrets(content []byte) string {
@@ -249,7 +264,7 @@ func hideSecrets(content []byte) string {
 	if err != nil {
 		return "# not shown: it cannot be read as YAML and may hold a Secret\n"
 	}
-	if !slices.ContainsFunc(docs, func(doc map[string]any) bool { return doc["kind"] == "Secret" }) {
+	if !slices.ContainsFunc(docs, holdsSecret) {
 		return Redact(string(content))
 	}
 	var out strings.Builder

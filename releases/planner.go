@@ -37,12 +37,13 @@ func (s *Service) Run(ctx context.Context) error {
 // retries knows when something that did not answer may be asked again.
 type retries struct {
 	mu    sync.Mutex
+	first map[string]time.Time
 	after map[string]time.Time
 	wait  map[string]time.Duration
 }
 
 func newRetries() *retries {
-	return &retries{after: map[string]time.Time{}, wait: map[string]time.Duration{}}
+	return &retries{first: map[string]time.Time{}, after: map[string]time.Time{}, wait: map[string]time.Duration{}}
 }
 
 func (r *retries) failed(id string, now time.Time) time.Duration {
@@ -50,13 +51,24 @@ func (r *retries) failed(id string, now time.Time) time.Duration {
 	defer r.mu.Unlock()
 	wait := min(max(firstRetry, 2*r.wait[id]), lastRetry)
 	r.wait[id], r.after[id] = wait, now.Add(wait)
+	if r.first[id].IsZero() {
+		r.first[id] = now
+	}
 	return wait
+}
+
+// since is how long it has been failing.
+func (r *retries) since(id string, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Sub(r.first[id])
 }
 
 func (r *retries) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.wait, id)
+	delete(r.first, id)
 	delete(r.after, id)
 }
 
@@ -135,12 +147,11 @@ func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait 
 		return 0 // shutting down: it stays proposed
 	}
 	now := s.now()
-	if KindOf(err) == Unavailable && now.Sub(r.Created) < giveUpAfter {
-		wait = again.failed(r.ID, now)
+	wait = again.failed(r.ID, now)
+	if KindOf(err) == Unavailable && again.since(r.ID, now) < giveUpAfter {
 		s.remark(ctx, r.ID, waitingFor(err))
 		return wait
 	}
-	again.forget(r.ID)
 	reason := Redact(err.Error())
 	if KindOf(err) == Unavailable {
 		reason += "; gave up after " + giveUpAfter.String()
@@ -155,8 +166,9 @@ func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait 
 	})
 	if err != nil {
 		s.log.Error("a failed plan cannot be recorded", "release", r.ID, "err", err)
-		return again.failed(r.ID, now)
+		return wait
 	}
+	again.forget(r.ID)
 	return 0
 }
 
@@ -192,7 +204,7 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 		return err
 	}
 	if reason, err := s.outdated(ctx, r); err != nil || reason != "" {
-		return errors.Join(err, s.settle(ctx, r.ID, Superseded, reason))
+		return errors.Join(err, s.supersede(ctx, r.ID, reason))
 	}
 	files, unstable, err := s.files(ctx, r)
 	if err != nil {
@@ -204,7 +216,13 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 		return err
 	}
 	if sameRelease(folder.Files, files) {
-		return s.settle(ctx, r.ID, Unchanged, "the repository already holds exactly this; no commit was needed")
+		return s.store.Update(ctx, func(tx Tx) error {
+			current, err := tx.Release(r.ID)
+			if err != nil || current.Status != Proposed {
+				return err
+			}
+			return s.unchanged(tx, current, folder.Tree)
+		})
 	}
 	plan := &Plan{
 		Base: folder.Head, BaseTree: folder.Tree, Changes: Compare(folder.Files, files), Unstable: unstable,
@@ -212,7 +230,7 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
 		current, err := tx.Release(r.ID)
-		if err != nil {
+		if err != nil || current.Status != Proposed { // somebody else has moved it meanwhile
 			return err
 		}
 		current.Plan = plan
@@ -248,22 +266,51 @@ func (s *Service) outdated(ctx context.Context, r Release) (reason string, err e
 	return reason, err
 }
 
-// settle ends a release without a commit.
-func (s *Service) settle(ctx context.Context, id string, status Status, reason string) error {
+// supersede ends a release that must not go on.
+func (s *Service) supersede(ctx context.Context, id, reason string) error {
 	if reason == "" {
 		return nil
 	}
 	return s.store.Update(ctx, func(tx Tx) error {
 		r, err := tx.Release(id)
-		if err != nil {
+		if err != nil || r.Status != Proposed {
 			return err
 		}
-		if err := tx.PutFiles(id, nil); err != nil {
-			return err
-		}
-		_, err = s.move(tx, r, status, reason)
+		_, err = s.move(tx, r, Superseded, reason)
 		return err
 	})
+}
+
+// unchanged ends a release whose files the folder already holds, whoever wrote them. What is live and held is as if it
+// had written them itself.
+func (s *Service) unchanged(tx Tx, r Release, tree string) error {
+	if err := tx.PutFiles(r.ID, nil); err != nil {
+		return err
+	}
+	if r.Kind == KindRollback {
+		if err := s.rolledBack(tx, r); err != nil {
+			return err
+		}
+	}
+	writers, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Statuses: []Status{Published}, Limit: maxPast})
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(writers, func(w Release) bool { return w.Tree == tree }); i >= 0 {
+		if err := tx.PutLive(writers[i].live(s.now())); err != nil {
+			return err
+		}
+	}
+	_, err = s.move(tx, r, Unchanged, "the repository already holds exactly this; no commit was needed")
+	return err
+}
+
+// live is what the release makes live.
+func (r Release) live(at time.Time) Live {
+	return Live{
+		App: r.App, Env: r.Env, ReleaseID: r.ID, ArtifactID: r.ArtifactID, Version: r.Version, By: r.RequestedBy.Name,
+		Tree: r.Tree, Commit: r.Commit, At: at,
+	}
 }
 
 // files are what the release's folder becomes: rendered, or, for a rollback, as the target release wrote them.

@@ -14,6 +14,8 @@ type Decision struct {
 	Env    string `json:"env"`
 	Fires  bool   `json:"fires"`
 	Reason string `json:"reason"` // a sentence that people can read
+	// Unknown says that the environment is not in the configuration.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // DeployPolicy is the name of a manifest's own policy in decisions and commits.
@@ -102,6 +104,10 @@ func CheckGlob(pattern string) (err error) {
 
 // compileGlob has no separators: `*` crosses `/`. The library is kept from panicking over odd patterns.
 func compileGlob(pattern string) (g glob.Glob, err error) {
+	const most = 500
+	if len(pattern) > most || strings.Count(pattern, "{") > 10 {
+		return nil, fmt.Errorf("bad glob %q…: longer than %d bytes, or with more than 10 alternatives", pattern[:min(len(pattern), 40)], most)
+	}
 	defer func() {
 		if recover() != nil {
 			g, err = nil, fmt.Errorf("bad glob %q", pattern)

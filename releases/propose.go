@@ -88,6 +88,9 @@ func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error
 		if err != nil {
 			return err
 		}
+		if _, err := tx.Files(target.ID); err != nil {
+			return err
+		}
 		if err := s.clear(tx, ask); err != nil {
 			return err
 		}
@@ -110,6 +113,9 @@ func (s *Service) clear(tx Tx, ask RollbackAsk) error {
 		case r.Status == Publishing:
 			return Errorf(Conflict, "release %s of %s is being pushed to %s right now; try again in a moment", r.ID, r.App, r.Env)
 		default:
+			if err := tx.PutFiles(r.ID, nil); err != nil {
+				return err
+			}
 			if _, err := s.move(tx, r, Superseded, ask.By.Name+" rolls back"); err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ func (p *publisher) loop(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return nil
 			case err != nil:
-				p.log.Warn("publishing waits", "gitops", p.name, "err", err)
+				p.log.Warn("publishing waits", "gitops", p.name, "err", Redact(err.Error()))
 				wait := again.failed("", p.now())
 				time.AfterFunc(wait, func() { poke(p.wake) })
 			default:
@@ -269,11 +269,7 @@ func (p *publisher) conclude(tx Tx, r Release, result Result) error {
 		_, err := p.move(tx, r, Proposed, "the folder was changed by somebody else meanwhile; planning again")
 		return err
 	case NothingToDo:
-		if err := tx.PutFiles(r.ID, nil); err != nil {
-			return err
-		}
-		_, err := p.move(tx, r, Unchanged, "the repository already holds exactly this; no commit was needed")
-		return err
+		return p.unchanged(tx, r, result.Tree)
 	case Committed:
 		return p.published(tx, r, result)
 	}
@@ -285,23 +281,15 @@ const keptFiles = 100
 
 func (p *publisher) published(tx Tx, r Release, result Result) error {
 	r.Commit, r.Tree = result.Commit, result.Tree
-	now := p.now()
-	live := Live{
-		App: r.App, Env: r.Env, ReleaseID: r.ID, ArtifactID: r.ArtifactID, Version: r.Version, By: r.RequestedBy.Name,
-		Tree: r.Tree, Commit: r.Commit, At: now,
-	}
 	if r.Kind == KindRollback {
-		if err := markRolledBack(tx, r); err != nil {
-			return err
-		}
-		if err := tx.PutHold(Hold{App: r.App, Env: r.Env, By: r.RequestedBy.Name, Release: r.ID, At: now}); err != nil {
+		if err := p.rolledBack(tx, r); err != nil {
 			return err
 		}
 	}
-	if err := tx.PutLive(live); err != nil {
+	if err := tx.PutLive(r.live(p.now())); err != nil {
 		return err
 	}
-	old, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Offset: keptFiles, Limit: 1})
+	old, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Statuses: []Status{Published}, Offset: keptFiles, Limit: 5})
 	if err != nil {
 		return err
 	}
@@ -312,6 +300,14 @@ func (p *publisher) published(tx Tx, r Release, result Result) error {
 	}
 	_, err = p.move(tx, r, Published, "")
 	return err
+}
+
+// rolledBack notes what was taken back, and holds automation.
+func (s *Service) rolledBack(tx Tx, r Release) error {
+	if err := markRolledBack(tx, r); err != nil {
+		return err
+	}
+	return tx.PutHold(Hold{App: r.App, Env: r.Env, By: r.RequestedBy.Name, Release: r.ID, At: s.now()})
 }
 
 // markRolledBack notes on the releases after the target that they were taken back.

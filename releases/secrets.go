@@ -13,7 +13,7 @@ var (
 		`|xox[abeoprs]-[0-9A-Za-z-]{10,}|xapp-[0-9A-Za-z-]{10,}|(AKIA|ASIA)[0-9A-Z]{16}|AIza[0-9A-Za-z_-]{35}|ya29\.[0-9A-Za-z_-]{20,}` +
 		`|npm_[0-9A-Za-z]{30,}|dckr_pat_[0-9A-Za-z_-]{20,}|pypi-[0-9A-Za-z_-]{30,}|[rs]k_live_[0-9A-Za-z]{16,}|hvs\.[0-9A-Za-z_-]{20,}` +
 		`|eyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,})` +
-		`|-----BEGIN [A-Z ]*PRIVATE KEY-----|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
+		`|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
 
 	// secretName matches the names that CI systems and people give to credentials, word by word.
 	secretName = regexp.MustCompile(`(?i)(^|[_.-])(token|secret|secrets|password|passwd|passphrase|credential|credentials|apikey|` +
@@ -54,17 +54,35 @@ func (f SecretFilter) Drop(a *Artifact) []string {
 		}
 	}
 	for _, item := range a.Items {
-		for name, value := range item {
-			if text, ok := value.(string); ok && f.secret(name, text) {
-				delete(item, name)
-				dropped = append(dropped, name)
-			}
-		}
+		dropped = append(dropped, f.dropFrom(item)...)
 	}
 	a.Version.URL = Redact(a.Version.URL)
 	a.Version.Message = Redact(a.Version.Message)
 	slices.Sort(dropped)
 	return slices.Compact(dropped)
+}
+
+// dropFrom removes credentials from a free object, however deep they lie.
+func (f SecretFilter) dropFrom(node any) (dropped []string) {
+	switch node := node.(type) {
+	case []any:
+		for i, element := range node {
+			if text, ok := element.(string); ok {
+				node[i] = Redact(text)
+			}
+			dropped = append(dropped, f.dropFrom(element)...)
+		}
+	case map[string]any:
+		for name, value := range node {
+			if text, ok := value.(string); ok && f.secret(name, text) {
+				delete(node, name)
+				dropped = append(dropped, name)
+				continue
+			}
+			dropped = append(dropped, f.dropFrom(value)...)
+		}
+	}
+	return dropped
 }
 
 func (f SecretFilter) secret(name, value string) bool {

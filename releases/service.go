@@ -209,7 +209,7 @@ func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
 	decisions := make([]Decision, 0, len(shipped.Targets))
 	for i, t := range shipped.Targets {
 		if _, err := s.environment(t.Env); err != nil {
-			decisions = append(decisions, Decision{Policy: DeployPolicy, App: t.App, Env: t.Env, Reason: fmt.Sprintf("environment %q is not in the configuration", t.Env)})
+			decisions = append(decisions, Decision{Policy: DeployPolicy, App: t.App, Env: t.Env, Unknown: true, Reason: fmt.Sprintf("environment %q is not in the configuration", t.Env)})
 			continue
 		}
 		live, err := tx.Live(t.App, t.Env)

@@ -79,6 +79,9 @@ func (c *Console) Edit(_ context.Context, _ bot.Ref, m bot.Message) error {
 // print needs the lock.
 func (c *Console) print(m bot.Message) error {
 	first := len(c.buttons) + 1
+	if c.config.In == nil {
+		m.Buttons = nil // nobody can press them
+	}
 	c.buttons = append(c.buttons, m.Buttons...)
 	_, err := io.WriteString(c.out, c.style.message(m, first))
 	return err
@@ -102,7 +105,7 @@ func (c *Console) piped(ctx context.Context, handler bot.Handler) error {
 		select {
 		case next := <-lines:
 			if next.err != nil {
-				return ended(next.err)
+				return unlessEOF(next.err)
 			}
 			line = strings.TrimSpace(next.text)
 		case <-ctx.Done():
@@ -151,8 +154,8 @@ func read(in io.Reader) <-chan line {
 	return lines
 }
 
-// ended is nil for the end of the input.
-func ended(err error) error {
+// unlessEOF is nil for the end of the input.
+func unlessEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -226,7 +229,7 @@ func (c *Console) interactive(ctx context.Context, handler bot.Handler) error {
 			return strings.EqualFold(strings.TrimSpace(answer), "y"), err
 		}
 		if err := c.handle(ctx, handler, line, confirm); err != nil {
-			return err
+			return unlessEOF(err)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func TestABrokenOutputIsAnError(t *testing.T) {
 
 func TestMessagesOfStrangersCannotMoveTheCursor(t *testing.T) {
 	var out bytes.Buffer
-	c := console.New(console.Config{Out: &out})
+	c := console.New(console.Config{In: strings.NewReader(""), Out: &out})
 	evil := "a\x1b[2Jb\rc\u202Ed\u0000e\nf\tg\xff"
 	m := bot.Message{
 		Title: evil, Body: evil, Code: "+" + evil, Footer: evil, Fields: []bot.Field{{Name: evil, Value: evil}},

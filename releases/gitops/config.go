@@ -81,8 +81,8 @@ func (c Config) Validate() error {
 			faults = append(faults, errors.New("auth.knownHostsFile: missing; a repository over ssh needs the host's key (ssh-keyscan)"))
 		}
 	case "http", "https":
-		if endpoint.Password != "" {
-			faults = append(faults, errors.New("url: has a password in it; use auth.passwordFile"))
+		if endpoint.Password != "" || endpoint.User != "" {
+			faults = append(faults, errors.New("url: has credentials in it; use auth.username and auth.passwordFile"))
 		}
 	case "file":
 	default:

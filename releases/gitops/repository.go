@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,11 +55,12 @@ type Repository struct {
 	refreshes singleflight.Group
 	publish   chan struct{} // holds one token: who has it publishes
 
-	mu    sync.Mutex
-	head  plumbing.Hash
-	fresh bool // head was learned from the remote since the start
-	trees map[plumbing.Hash][]byte
-	held  int // bytes in trees
+	mu     sync.Mutex
+	head   plumbing.Hash
+	fresh  bool // head was learned from the remote since the start
+	pushes int  // of ours that arrived
+	trees  map[plumbing.Hash][]byte
+	held   int // bytes in trees
 }
 
 // Limits of how hard one Publish tries, and of what one exchange with the remote may take.
@@ -141,11 +143,14 @@ func (r *Repository) refresh(ctx context.Context) (plumbing.Hash, error) {
 	answer := r.refreshes.DoChan("", func() (any, error) {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), netTimeout)
 		defer cancel()
+		r.mu.Lock()
+		pushes := r.pushes
+		r.mu.Unlock()
 		head, err := r.backend.refresh(shared)
 		if err != nil {
 			return plumbing.ZeroHash, r.unavailable(err)
 		}
-		r.learn(head)
+		r.learn(head, pushes)
 		return head, nil
 	})
 	select {
@@ -155,14 +160,17 @@ func (r *Repository) refresh(ctx context.Context) (plumbing.Hash, error) {
 		}
 		return a.Val.(plumbing.Hash), nil //nolint:forcetypeassert // the closure above returns it
 	case <-ctx.Done():
-		return plumbing.ZeroHash, ctx.Err()
+		return plumbing.ZeroHash, r.unavailable(ctx.Err())
 	}
 }
 
-func (r *Repository) learn(head plumbing.Hash) {
+// learn takes the head that was asked for when there had been so many pushes; one of ours since then is newer.
+func (r *Repository) learn(head plumbing.Hash, pushes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.head, r.fresh = head, true
+	if r.pushes == pushes {
+		r.head, r.fresh = head, true
+	}
 }
 
 // known returns the head as it was last heard of, asking when nothing was heard yet.
@@ -237,6 +245,7 @@ type publication struct {
 	settled []bool
 	// since, for a draft that was pushed before and may have arrived, is a commit that does not have it yet.
 	since   []string
+	limit   int // how many leave in one push
 	unmoved int
 	moved   int
 }
@@ -247,13 +256,14 @@ func (p *publication) run(ctx context.Context) ([]releases.Result, error) {
 		return nil, err
 	}
 	verified := false // the head was asked for, not remembered
-	for {
+	for p.limit = len(p.drafts); slices.Contains(p.settled, false); {
 		var b *batch
-		err := p.r.healing(ctx, func() (err error) {
-			if err := p.settleArrived(ctx, base); err != nil {
-				return err
+		var built []int
+		err := p.r.healing(ctx, func() error {
+			err := p.settleArrived(ctx, base)
+			if err == nil {
+				b, built, err = p.build(base)
 			}
-			b, err = p.build(base)
 			return err
 		})
 		if err != nil {
@@ -266,7 +276,7 @@ func (p *publication) run(ctx context.Context) ([]releases.Result, error) {
 				return nil, err
 			}
 			if head == base || verified {
-				return p.results, nil
+				p.settle(built)
 			}
 			base, verified = head, true
 			continue
@@ -274,43 +284,53 @@ func (p *publication) run(ctx context.Context) ([]releases.Result, error) {
 		releases.CrashPoint("gitops.before-push")
 		err = p.push(ctx, base, b)
 		releases.CrashPoint("gitops.after-push")
-		if err == nil {
-			return p.results, nil
+		head := b.head
+		if err != nil {
+			if head, err = p.again(ctx, base, b, err); err != nil {
+				return nil, err
+			}
 		}
-		if base, err = p.again(ctx, base, b, err); err != nil {
-			return nil, err
+		if head == b.head {
+			p.settle(built)
+			p.moved, p.unmoved = 0, 0
 		}
-		if base == b.head {
-			return p.results, nil
-		}
-		verified = true
+		base, verified = head, true
+	}
+	return p.results, nil
+}
+
+func (p *publication) settle(built []int) {
+	for _, i := range built {
+		p.settled[i] = true
 	}
 }
 
-// build makes the commits of all drafts that are not settled, on the base.
-func (p *publication) build(base plumbing.Hash) (*batch, error) {
-	b, err := newBatch(p.r, base, p.r.committer, p.r.sign)
-	if err != nil {
-		return nil, err
+// build makes the commits of the first drafts that are not settled, on the base, and says which.
+func (p *publication) build(base plumbing.Hash) (b *batch, built []int, err error) {
+	if b, err = newBatch(p.r, base, p.r.committer, p.r.sign); err != nil {
+		return nil, nil, err
 	}
 	for i, d := range p.drafts {
-		if p.settled[i] {
+		if p.settled[i] || len(built) == p.limit {
 			continue
 		}
+		built = append(built, i)
 		p.results[i], err = b.add(d)
-		if told, ok := errors.AsType[*releases.Error](err); ok {
+		var told *releases.Error
+		if errors.As(err, &told) {
 			p.results[i] = releases.Result{Err: told}
 		} else if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return b, nil
+	return b, built, nil
 }
 
 func (p *publication) push(ctx context.Context, base plumbing.Hash, b *batch) error {
 	ctx, cancel := context.WithTimeout(ctx, netTimeout)
 	defer cancel()
 	err := p.r.backend.push(ctx, base, b.head, b.objects, b.bases)
+	p.r.refreshes.Forget("") // an answer that was asked for before the push would be an old one
 	if err != nil {
 		return err
 	}
@@ -321,6 +341,7 @@ func (p *publication) push(ctx context.Context, base plumbing.Hash, b *batch) er
 	}
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
+	p.r.pushes++
 	if p.r.head == base { // unless a refresh has seen more meanwhile
 		p.r.head = b.head
 	}
@@ -351,7 +372,10 @@ func (p *publication) again(ctx context.Context, base plumbing.Hash, b *batch, c
 		}
 	default:
 		p.r.log.Info("the remote moved on; building on its new head", "head", shortHash(head), "attempt", p.moved+1)
-		if p.moved++; p.moved >= maxMoved {
+		if p.moved++; p.moved%2 == 0 {
+			p.limit = max(1, p.limit/2) // a smaller batch is built and checked sooner than the next rival comes
+		}
+		if p.moved >= maxMoved {
 			return base, releases.Errorf(releases.Unavailable, "others were faster on the GitOps repository %s %d times in a row", p.r.name, p.moved)
 		}
 	}

@@ -57,6 +57,32 @@ func (w *wire) at() *transport.Endpoint {
 	return &endpoint
 }
 
+// connect opens a session within the context. go-git's ssh takes none, and a host that accepts a connection and then says
+// nothing would be waited for forever.
+func connect[S io.Closer](ctx context.Context, open func() (S, error)) (S, error) {
+	type outcome struct {
+		session S
+		err     error
+	}
+	opened := make(chan outcome, 1)
+	go func() {
+		session, err := open()
+		opened <- outcome{session, err}
+	}()
+	select {
+	case o := <-opened:
+		return o.session, o.err
+	case <-ctx.Done():
+		go func() {
+			if o := <-opened; o.err == nil {
+				_ = o.session.Close()
+			}
+		}()
+		var none S
+		return none, ctx.Err()
+	}
+}
+
 func (w *wire) object(hash plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	w.mu.Lock()
 	o, ok := w.byHash[hash]
@@ -75,7 +101,7 @@ func (w *wire) has(hash plumbing.Hash) bool {
 func (w *wire) refresh(ctx context.Context) (plumbing.Hash, error) {
 	w.refresher.Lock()
 	defer w.refresher.Unlock()
-	session, err := w.client.NewUploadPackSession(w.at(), w.auth)
+	session, err := connect(ctx, func() (transport.UploadPackSession, error) { return w.client.NewUploadPackSession(w.at(), w.auth) })
 	if err != nil {
 		return plumbing.ZeroHash, explain(err)
 	}
@@ -193,7 +219,7 @@ func (w *wire) cut(commit plumbing.Hash) bool { return w.clone.isShallow(commit)
 func (w *wire) deepen(ctx context.Context) error {
 	w.refresher.Lock()
 	defer w.refresher.Unlock()
-	session, err := w.client.NewUploadPackSession(w.at(), w.auth)
+	session, err := connect(ctx, func() (transport.UploadPackSession, error) { return w.client.NewUploadPackSession(w.at(), w.auth) })
 	if err != nil {
 		return explain(err)
 	}
@@ -214,7 +240,7 @@ func (w *wire) deepen(ctx context.Context) error {
 }
 
 func (w *wire) push(ctx context.Context, old, head plumbing.Hash, objects []item, bases map[string]item) error {
-	session, err := w.client.NewReceivePackSession(w.at(), w.auth)
+	session, err := connect(ctx, func() (transport.ReceivePackSession, error) { return w.client.NewReceivePackSession(w.at(), w.auth) })
 	if err != nil {
 		return explain(err)
 	}

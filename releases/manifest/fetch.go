@@ -57,6 +57,7 @@ const (
 	maxArchive  = 20 << 20
 	indexFresh  = time.Minute
 	fetchWithin = 30 * time.Second
+	failureKept = 400 * time.Millisecond
 )
 
 // charts finds charts in the listed places and keeps them by digest, so that what was used once is there when its
@@ -73,10 +74,14 @@ type repository struct {
 	dir    string // of the index
 	client *http.Client
 
+	files sync.Mutex // guards versions.json, which must not wait for the network
+
 	mu      sync.Mutex
 	index   *repo.IndexFile
 	etag    string
 	fetched time.Time
+	failure error // of the last refresh, kept for a moment: who waited for it need not wait again
+	failed  time.Time
 }
 
 func newCharts(dir string, sources []Source, log *slog.Logger) *charts {
@@ -197,7 +202,7 @@ func keep(path string, content []byte) error {
 		return err
 	}
 	_, err = file.Write(content)
-	err = errors.Join(err, file.Close())
+	err = errors.Join(err, file.Sync(), file.Close())
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}
@@ -209,8 +214,8 @@ func keep(path string, content []byte) error {
 
 // remembered maps "name version" to the digest of the archive that it was.
 func (s *repository) remembered() map[string]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	return s.rememberedLocked()
 }
 
@@ -223,8 +228,8 @@ func (s *repository) rememberedLocked() map[string]string {
 }
 
 func (s *repository) remember(name, version, digest string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	known := s.rememberedLocked()
 	if known[name+" "+version] == digest {
 		return nil
@@ -246,7 +251,11 @@ func (s *repository) current(ctx context.Context, log *slog.Logger) (*repo.Index
 		return s.index, nil
 	}
 	path := filepath.Join(s.dir, "index.yaml")
-	err := s.refresh(ctx, path)
+	err := s.failure
+	if err == nil || time.Since(s.failed) > failureKept {
+		err = s.refresh(ctx, path)
+		s.failure, s.failed = err, time.Now()
+	}
 	if err == nil {
 		s.fetched = time.Now()
 	}

@@ -90,8 +90,11 @@ func (r *resolver) node(n *yaml.Node, actions []string) error {
 			return fmt.Errorf("manifests: line %d: %w", n.Line, err)
 		}
 		n.Value, n.Tag = text, "!!str"
-		if n.Style == 0 && plainValue.MatchString(text) {
+		switch {
+		case n.Style == 0 && plainValue.MatchString(text):
 			n.Tag = ""
+		case n.Style == 0:
+			n.Style = yaml.DoubleQuotedStyle // YAML 1.1, which Kubernetes reads, has more words for true than this writer knows
 		}
 	}
 	if standIn.MatchString(n.Anchor) || standIn.MatchString(n.Tag) {

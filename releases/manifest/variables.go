@@ -23,9 +23,8 @@ func surroundings() []string { return []string{"env", "expandenv", "getHostByNam
 // own process, so none of them can make a large or slow result from a small template.
 func nameFunctions() []string {
 	return []string{
-		"default", "lower", "upper", "trim", "trimAll", "trimPrefix", "trimSuffix", "trunc", "replace", "quote", "squote",
-		"substr", "nospace", "kebabcase", "snakecase", "contains", "hasPrefix", "hasSuffix", "regexReplaceAll", "regexFind",
-		"sha256sum", "eq", "ne", "and", "or", "not", "ternary", "empty", "coalesce",
+		"default", "lower", "upper", "trim", "trimAll", "trimPrefix", "trimSuffix", "trunc", "substr", "nospace", "contains",
+		"hasPrefix", "hasSuffix", "regexFind", "sha256sum", "ternary", "empty", "coalesce",
 	}
 }
 
@@ -88,7 +87,11 @@ func (r *resolver) name(text string) (string, error) {
 	if !strings.Contains(text, "{{") {
 		return text, nil
 	}
-	allowed := template.FuncMap{"sanitizeDNSName": SanitizeDNSName}
+	if len(text) > maxName {
+		return "", fmt.Errorf("%q: longer than %d bytes", cut(text), maxName)
+	}
+	// sprig's replace can make a text many times longer with each use; this one only swaps text for no longer one.
+	allowed := template.FuncMap{"sanitizeDNSName": SanitizeDNSName, "replace": replaceShorter}
 	for _, name := range nameFunctions() {
 		if f, ok := r.functions[name]; ok {
 			allowed[name] = f
@@ -102,6 +105,17 @@ func (r *resolver) name(text string) (string, error) {
 		return "", fmt.Errorf("%q: %w", text, err)
 	}
 	return r.execute(t, text)
+}
+
+// maxName bounds the template of a name, in bytes.
+const maxName = 1000
+
+// replaceShorter has the arguments of sprig's replace.
+func replaceShorter(old, with, text string) (string, error) {
+	if old == "" || len(with) > len(old) {
+		return "", errors.New("replace in names needs a text to replace, and nothing longer in its place")
+	}
+	return strings.ReplaceAll(text, old, with), nil
 }
 
 // plainOnly refuses loops and nested templates, and printf, whose width makes megabytes of three characters.

@@ -147,6 +147,9 @@ func (j job) render() ([]releases.File, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(text) > maxOutput {
+			return nil, errTooLarge
+		}
 		if text != nil {
 			files = append(files, releases.File{Path: rawFile, Content: text})
 		}
