@@ -293,6 +293,7 @@ func (p *publication) run(ctx context.Context) ([]releases.Result, error) {
 		if head == b.head {
 			p.settle(built)
 			p.moved, p.unmoved = 0, 0
+			p.limit = min(2*p.limit, len(p.drafts))
 		}
 		base, verified = head, true
 	}
@@ -356,6 +357,10 @@ func (p *publication) again(ctx context.Context, base plumbing.Hash, b *batch, c
 			p.since[i] = base.String() // the zero hash, in an empty repository: all of the history is looked at
 		}
 	}
+	// The pause comes before the question, not after it: the answer is true for a moment only.
+	if err := pause(ctx, p.unmoved+p.moved); err != nil {
+		return base, err
+	}
 	head, err := p.r.refresh(ctx)
 	if err != nil {
 		return base, releases.Wrap(releases.Unavailable, cause, "the GitOps repository %s did not answer the push", p.r.name)
@@ -379,7 +384,7 @@ func (p *publication) again(ctx context.Context, base plumbing.Hash, b *batch, c
 			return base, releases.Errorf(releases.Unavailable, "others were faster on the GitOps repository %s %d times in a row", p.r.name, p.moved)
 		}
 	}
-	return head, pause(ctx, p.unmoved+p.moved)
+	return head, nil
 }
 
 // settleArrived settles the drafts that were pushed before and whose commits are in the history of the base after all: an
@@ -411,7 +416,7 @@ func (p *publication) settleArrived(ctx context.Context, base plumbing.Hash) err
 
 // pause waits a little longer each time, with jitter so that rivals fall out of step.
 func pause(ctx context.Context, attempt int) error {
-	most := min(20*time.Millisecond<<min(attempt, 6), time.Second)
+	most := min(10*time.Millisecond<<min(attempt, 6), 500*time.Millisecond)
 	select {
 	case <-time.After(rand.N(most)): //nolint:gosec // jitter
 		return nil
