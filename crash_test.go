@@ -18,7 +18,7 @@ import (
 var crashPoints = []string{
 	"ingest.before-store", "ingest.after-store", "store.commit", "propose.after-store", "plan.rendered", "plan.stored",
 	"publish.before-begin", "publish.begun", "gitops.before-push", "gitops.after-push", "publish.pushed", "publish.concluded",
-	"recover.found", "notify.before-send", "notify.after-send",
+	"recover.found", "notify.before-send", "notify.after-send", "gitops.locked",
 }
 
 func TestCrashPointsAreAllTried(t *testing.T) {
@@ -51,6 +51,9 @@ func TestKilledAnywhereNothingIsLostOrDoubled(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
 				w.binary = binary
+				if point == "gitops.locked" {
+					w.url = w.remote // only there we hold a lock
+				}
 				crashAndCheck(t, w, point, seed)
 			})
 		}

@@ -55,7 +55,7 @@ func openLocal(dir, branch string) (*local, error) {
 	if refs := extensions.Option("refstorage"); refs != "" && refs != "files" {
 		return nil, fmt.Errorf("url: %s keeps its refs as %s; only the files format is supported", dir, refs)
 	}
-	return l, nil
+	return l, l.unlock()
 }
 
 // InitBare makes an empty bare repository whose HEAD is the branch.
@@ -170,7 +170,33 @@ func (l *local) writePack(objects []item) error {
 	if _, err := w.Write(data); err != nil {
 		return errors.Join(err, w.Close())
 	}
-	return w.Close()
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return syncNewest(filepath.Join(l.dir, "objects", "pack"))
+}
+
+// syncNewest brings what was just written in the folder to the disk, before the branch points to it.
+func syncNewest(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	recent := time.Now().Add(-time.Minute)
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || info.ModTime().Before(recent) {
+			continue
+		}
+		file, err := os.Open(filepath.Join(dir, f.Name())) //nolint:gosec // a folder of the repository
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *local) writeLoose(objects []item) error {
@@ -226,47 +252,75 @@ func writeFile(dir, name string, data []byte) error {
 // lockWait is how long another process may hold the ref's lock.
 const lockWait = 10 * time.Second
 
-// swap moves the branch from old to new under git's own lock: the file `<ref>.lock`, made with O_EXCL, renamed over
-// the ref. A process that dies in between leaves the lock, as git does.
+// ownLock is the file that the ref's lock is a second name of while we hold it: by it we know our own after a crash.
+const ownLock = "gimletd.lock"
+
+// swap moves the branch from old to new under git's own lock: the file `<ref>.lock`, which only one process can make, and
+// which is renamed over the ref.
 func (l *local) swap(ctx context.Context, old, head plumbing.Hash) error {
-	path := filepath.Join(l.dir, filepath.FromSlash(l.ref().String()))
+	path := l.refPath()
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil { //nolint:gosec // as git does
 		return err
 	}
-	lock, err := takeLock(ctx, path+".lock")
+	own := filepath.Join(l.dir, ownLock)
+	if err := writeSynced(own, head.String()+"\n"); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(own) }()
+	if err := takeLock(ctx, own, path+".lock"); err != nil {
+		return err
+	}
+	if now, err := l.refresh(ctx); err != nil || now != old {
+		return errors.Join(err, errMoved, os.Remove(path+".lock"))
+	}
+	releases.CrashPoint("gitops.locked")
+	return os.Rename(path+".lock", path)
+}
+
+func (l *local) refPath() string { return filepath.Join(l.dir, filepath.FromSlash(l.ref().String())) }
+
+// unlock removes a lock that we held when we were killed.
+func (l *local) unlock() error {
+	own := filepath.Join(l.dir, ownLock)
+	ours, err := os.Stat(own)
+	if isNotExist(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	abandon := func(err error) error { return errors.Join(err, lock.Close(), os.Remove(lock.Name())) }
-	if now, err := l.refresh(ctx); err != nil || now != old {
-		return abandon(errors.Join(err, errMoved))
+	if held, err := os.Stat(l.refPath() + ".lock"); err == nil && os.SameFile(ours, held) {
+		if err := os.Remove(l.refPath() + ".lock"); err != nil {
+			return err
+		}
 	}
-	if _, err := lock.WriteString(head.String() + "\n"); err != nil {
-		return abandon(err)
-	}
-	if err := lock.Sync(); err != nil {
-		return abandon(err)
-	}
-	if err := lock.Close(); err != nil {
-		return errors.Join(err, os.Remove(lock.Name()))
-	}
-	return os.Rename(lock.Name(), path)
+	return os.Remove(own)
 }
 
-func takeLock(ctx context.Context, path string) (*os.File, error) {
+func writeSynced(path, text string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o666) //nolint:gosec // as git does
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// takeLock makes the lock as a second name of our own file, as soon as nobody else has it.
+func takeLock(ctx context.Context, own, path string) error {
 	deadline := time.Now().Add(lockWait)
 	for {
-		lock, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666) //nolint:gosec // as git does
+		err := os.Link(own, path)
 		if err == nil || !errors.Is(err, os.ErrExist) {
-			return lock, err
+			return err
 		}
 		if time.Now().After(deadline) {
-			return nil, releases.Errorf(releases.Unavailable, "%s is held by another git process; if none is running, remove it", strings.TrimSpace(path))
+			return releases.Errorf(releases.Unavailable, "%s is held by another git process; if none is running, remove it", path)
 		}
 		select {
 		case <-time.After(5*time.Millisecond + rand.N(20*time.Millisecond)): //nolint:gosec // jitter
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }

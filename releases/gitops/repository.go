@@ -317,8 +317,7 @@ func (p *publication) build(base plumbing.Hash) (b *batch, built []int, err erro
 		}
 		built = append(built, i)
 		p.results[i], err = b.add(d)
-		var told *releases.Error
-		if errors.As(err, &told) {
+		if told, ok := errors.AsType[*releases.Error](err); ok {
 			p.results[i] = releases.Result{Err: told}
 		} else if err != nil {
 			return nil, nil, err

@@ -561,4 +561,13 @@ func TestLocalRefLockIsRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, r, draft("r-1", "staging/web", "", "v1"))
+
+	// A lock that we held when we were killed is ours to remove.
+	if err := os.WriteFile(filepath.Join(dir, "gimletd.lock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(dir, "gimletd.lock"), lock); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, open(t, gitops.Config{URL: dir}), draft("r-2", "staging/api", "", "v1"))
 }

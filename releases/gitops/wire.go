@@ -265,8 +265,7 @@ func (w *wire) push(ctx context.Context, old, head plumbing.Hash, objects []item
 		return err
 	}
 	if err := w.send(ctx, session, old, head, data); err != nil {
-		var refused *refusedError
-		if !errors.As(err, &refused) {
+		if _, ok := errors.AsType[*refusedError](err); !ok {
 			w.mu.Lock()
 			w.oneTrip = false // it may have been redirected, which only the question for the refs tells
 			w.mu.Unlock()
