@@ -411,6 +411,35 @@ func TestStoppingFinishesThePushInHand(t *testing.T) {
 	}
 }
 
+// TestARollbackThatSomebodyElseHasMadeStillHolds reverts the folder with git, as a person in a hurry does, and then asks
+// for the same rollback.
+func TestARollbackThatSomebodyElseHasMadeStillHolds(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	s := w.start()
+	for i := range 2 {
+		s.post(w.artifact("frontend", fmt.Sprintf("%040x", 0xabc0000+i), nil))
+		s.typed("# settled?")
+	}
+	work := gittest.Clone(t, w.remote)
+	gittest.Git(t, work, "revert", "--no-edit", "HEAD")
+	gittest.Git(t, work, "push", "--quiet", "origin", "HEAD:main")
+	s.typed("/rollback frontend staging", "/gimlet status staging")
+	s.post(w.artifact("frontend", fmt.Sprintf("%040x", 0xabc0002), nil))
+	s.typed("# settled?")
+	s.stop()
+	for _, want := range []string{"✓ Nothing to change: frontend 0000000 in staging", "automation held by tess", "not released by itself (automation is held since tess rolled back"} {
+		if !strings.Contains(s.out.String(), want) {
+			t.Errorf("the console does not say %q", want)
+		}
+	}
+	if n := len(w.releaseIDs()); n != 2 {
+		t.Errorf("%d commits of releases, want 2", n)
+	}
+	if t.Failed() {
+		t.Log(s.out)
+	}
+}
+
 func TestReadinessAndMetrics(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
 	s := w.start()

@@ -47,6 +47,7 @@ func TestBadArtifactsAreRefusedWithThePath(t *testing.T) {
 		{"an unknown event", change(`"event": "push"}, "context"`, `"event": "psuh"}, "context"`), `version.event: unknown event "psuh": expected push, tag or pr`},
 		{"an unknown event in a policy", change(`"event": "push"}, "values"`, `"event": "psuh"}, "values"`), `environments[1].deploy.event: unknown event "psuh"`},
 		{"a bad glob", change(`"branch": "main"`, `"branch": "rel["`), `environments[1].deploy.branch: bad glob "rel["`},
+		{"a glob that nests", change(`"branch": "main"`, `"branch": "`+strings.Repeat("{", 100000)+`"`), `environments[1].deploy.branch: bad glob "{{{{`},
 		{"no app", change(`"app": "api", `, ""), "environments[1].app: missing"},
 		{"no env", change(`"app": "api", "env": "staging"`, `"app": "api"`), "environments[1].env: missing"},
 		{"nothing to release", change(`"manifests": "a: b"`, `"manifests": ""`), "environments[1].chart.name: missing, and there are no raw manifests either"},
@@ -120,11 +121,11 @@ func TestSecretsAreDropped(t *testing.T) {
 			"J": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijklmnop", "K": "-----BEGIN OPENSSH PRIVATE KEY-----\nabc", "INTERNAL_HOST": "h",
 		},
 		Vars:    map[string]string{"SLACK": "xoxb-123456789012-abcdef", "FINE": "https://git.example/x.git"},
-		Items:   []map[string]any{{"name": "CI", "url": "https://ci.example", "key": "glpat-0123456789abcdefghij", "n": 1}},
+		Items:   []map[string]any{{"name": "CI", "url": "https://ci.example", "key": "glpat-0123456789abcdefghij", "n": 1, "env": map[string]any{"DEEP_TOKEN": "x", "list": []any{map[string]any{"P": "npm_012345678901234567890123456789abcd"}}}}},
 		Version: releases.Version{Message: "oops ghp_0123456789012345678901234567890123456789", URL: "https://x:y@git.example/1"},
 	}
 	dropped := releases.SecretFilter{Names: []string{"INTERNAL_*"}}.Drop(a)
-	want := []string{"AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "GITHUB_TOKEN", "INTERNAL_HOST", "J", "K", "MY_API_KEY", "SLACK", "X", "Y", "Z", "key"}
+	want := []string{"AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "DEEP_TOKEN", "GITHUB_TOKEN", "INTERNAL_HOST", "J", "K", "MY_API_KEY", "P", "SLACK", "X", "Y", "Z", "key"}
 	if diff := cmp.Diff(want, dropped); diff != "" {
 		t.Error(diff)
 	}

@@ -57,9 +57,15 @@ func file(path, content string) releases.File {
 }
 
 func TestSecretsNeverShowInDiffs(t *testing.T) {
-	before := []releases.File{file("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter1}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n")}
+	before := []releases.File{
+		file("list.yaml", "kind: List\nitems:\n- {kind: Secret, metadata: {name: s}, stringData: {p: hunter7}}\n"),
+		file("long.yaml", "kind: ConfigMap\nmetadata: {name: l}\ndata: {url: 'postgres://app:hunter8@db.production.svc.cluster.local:5432/app?sslmode=require'}\n"),
+		file("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter1}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n"),
+	}
 	after := []releases.File{
 		file("s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {password: hunter2}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: c}\n"),
+		file("list.yaml", "kind: List\nitems:\n- {kind: Secret, metadata: {name: s}, stringData: {p: hunter5}}\n"),
+		file("long.yaml", "kind: ConfigMap\nmetadata: {name: l}\ndata: {url: 'postgres://app:hunter6@db.production.svc.cluster.local:5432/app?sslmode=require'}\n"),
 		file("broken.yaml", "kind: Secret\n  password: [hunter3\n"), file("env.yaml", "url: https://u:hunter4@db.example\n"),
 	}
 	changes := releases.Compare(before, after)

@@ -82,6 +82,9 @@ func TestTargetResolvesAndValidatesNames(t *testing.T) {
 		{"the environment of the server", `{{ env "HOME" }}`, "", "", `function "env" not defined`},
 		{"a loop", `{{ range until 9 }}x{{ end }}`, "", "", `function "until" not defined`},
 		{"a loop over the variables", `{{ range . }}x{{ end }}`, "", "", "loops and nested templates are not available in names"},
+		{"a text that grows", `{{ "a" | replace "" "aaaaaaaaaa" | replace "" "aaaaaaaaaa" }}`, "", "", "nothing longer in its place"},
+		{"slashes made dashes", `{{ "feature/x" | replace "/" "-" }}`, "", "feature-x/", ""},
+		{"a long template", strings.Repeat("{{ .BRANCH }}", 100), "", "", "longer than 1000 bytes"},
 		{"a bomb", `{{ printf "%999999999d" 1 }}`, "", "", "printf is not available in names"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
