@@ -181,6 +181,9 @@ func (p *publisher) publish(ctx context.Context, batch []Release) error {
 	CrashPoint("publish.pushed")
 	switch {
 	case KindOf(err) == Conflict && len(batch) > 1:
+		for i := range batch {
+			batch[i].Attempts++ // some may have gone out before the refusal: their commits are looked for
+		}
 		middle := len(batch) / 2
 		return errors.Join(p.publish(ctx, batch[:middle]), p.publish(ctx, batch[middle:]))
 	case KindOf(err) == Conflict:
