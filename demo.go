@@ -135,7 +135,8 @@ func (d *demonstration) greet(ctx context.Context, api string) error {
   The GitOps repository   git -C %s log --stat
   The API                 http://%s (its log: %s)
 
-A CI ships a few artifacts now. A policy in them releases the main branch to staging; production is yours:
+A CI ships a few artifacts now. Policies in them release the main branch to staging, and tags to production. Then it is
+your turn:
 
   /release frontend production            the newest version
   /gimlet status                          what is live where

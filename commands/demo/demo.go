@@ -89,17 +89,17 @@ type CI struct {
 
 // build is one run of a pipeline.
 type build struct {
-	app, sha, branch, event, author, message string
-	replicas                                 int
+	app, sha, branch, tag, event, author, message string
+	replicas                                      int
 }
 
 // builds are the pipelines that have run when the demo starts, oldest first.
 func builds() []build {
 	return []build{
-		{"frontend", "4f1c6d20b7e94b0c8ad9a4f6d3b1e2c7a5908b61", "main", "push", "Grace Hopper", "Show the cart in the header", 2},
-		{"backend", "9b7e03aa51cd4f6e8b20d7c49f1a6e35d8027f4c", "main", "push", "Barbara Liskov", "Keep sessions for an hour", 2},
-		{"frontend", "c3d8a91e6f5240b7a1d30e8c7b94f2650ad1c8e9", "main", "push", "Grace Hopper", "Load the product images lazily", 3},
-		{"frontend", "e07b54fd1a9c4d3286b5f0a7c12e8d9364fb7a05", "dark-mode", "pr", "Ada Lovelace", "Try a dark mode", 1},
+		{"frontend", "4f1c6d20b7e94b0c8ad9a4f6d3b1e2c7a5908b61", "", "v1.4.0", "tag", "Grace Hopper", "Show the cart in the header", 2},
+		{"backend", "9b7e03aa51cd4f6e8b20d7c49f1a6e35d8027f4c", "main", "", "push", "Barbara Liskov", "Keep sessions for an hour", 2},
+		{"frontend", "c3d8a91e6f5240b7a1d30e8c7b94f2650ad1c8e9", "main", "", "push", "Grace Hopper", "Load the product images lazily", 3},
+		{"frontend", "e07b54fd1a9c4d3286b5f0a7c12e8d9364fb7a05", "dark-mode", "", "pr", "Ada Lovelace", "Try a dark mode", 1},
 	}
 }
 
@@ -142,24 +142,20 @@ func (c CI) ship(ctx context.Context, b build, at int64, number int) error {
 func (c CI) artifact(b build, at int64, number int) map[string]any {
 	repository := "acme/" + b.app
 	environment := func(name string, replicas int, deploy map[string]string) map[string]any {
-		m := map[string]any{
-			"app": b.app, "env": name, "namespace": name,
+		return map[string]any{
+			"app": b.app, "env": name, "namespace": name, "deploy": deploy,
 			"chart": map[string]string{"repository": c.Charts, "name": "webapp", "version": "1.0.0"},
 			"values": map[string]any{
 				"replicas": replicas,
 				"image":    map[string]string{"repository": "registry.acme.example/" + b.app, "tag": "{{ .SHA }}"},
 				"host":     b.app + "." + name + ".acme.example",
-				"vars":     map[string]string{"BRANCH": "{{ .BRANCH }}"},
+				"vars":     map[string]string{"BUILD": "{{ .BUILD }}"},
 			},
 		}
-		if deploy != nil {
-			m["deploy"] = deploy
-		}
-		return m
 	}
 	return map[string]any{
 		"version": map[string]any{
-			"repositoryName": repository, "sha": b.sha, "created": at, "branch": b.branch, "event": b.event, "sourceBranch": b.branch,
+			"repositoryName": repository, "sha": b.sha, "created": at, "branch": b.branch, "tag": b.tag, "event": b.event, "sourceBranch": b.branch,
 			"authorName": b.author, "authorEmail": strings.ToLower(strings.ReplaceAll(b.author, " ", ".")) + "@acme.example",
 			"committerName": b.author, "committerEmail": "noreply@acme.example", "message": b.message,
 			"url": "https://git.acme.example/" + repository + "/commit/" + b.sha,
@@ -167,7 +163,7 @@ func (c CI) artifact(b build, at int64, number int) map[string]any {
 		"context": map[string]string{"CI": "true", "SHA": b.sha, "BRANCH": b.branch, "BUILD": fmt.Sprint(number)},
 		"environments": []any{
 			environment("staging", 1, map[string]string{"branch": "main", "event": "push"}),
-			environment("production", b.replicas, nil),
+			environment("production", b.replicas, map[string]string{"tag": "v*", "event": "tag"}),
 		},
 		"items": []any{map[string]string{"name": "CI", "url": fmt.Sprintf("https://ci.acme.example/%s/%d", repository, number)}},
 	}
