@@ -292,11 +292,15 @@ func (s *Service) unchanged(tx Tx, r Release, tree string) error {
 			return err
 		}
 	}
+	live, err := tx.Live(r.App, r.Env)
+	if err != nil {
+		return err
+	}
 	writers, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Statuses: []Status{Published}, Limit: maxPast})
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(writers, func(w Release) bool { return w.Tree == tree }); i >= 0 {
+	if i := slices.IndexFunc(writers, func(w Release) bool { return w.Tree == tree }); i >= 0 && (live == nil || live.Tree != tree) {
 		if err := tx.PutLive(writers[i].live(s.now())); err != nil {
 			return err
 		}

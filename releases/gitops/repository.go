@@ -93,12 +93,6 @@ func New(name string, c Config, log *slog.Logger) (*Repository, error) {
 // Close writes what is only in memory into the copy on disk.
 func (r *Repository) Close() error { return r.backend.close() }
 
-// Check asks the remote for its head: it answers, knows us, and has the branch.
-func (r *Repository) Check(ctx context.Context) error {
-	_, err := r.refresh(ctx)
-	return err
-}
-
 // Read returns the folder at the remote's newest commit.
 func (r *Repository) Read(ctx context.Context, folder string) (releases.Folder, error) {
 	head, err := r.refresh(ctx)
