@@ -112,7 +112,7 @@ func (s *system) await(n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for n > 0 {
-		o, err := s.db.Next(ctx)
+		o, err := s.db.Next(ctx, 0)
 		if err != nil {
 			s.tb.Fatal(err)
 		}

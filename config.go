@@ -27,6 +27,10 @@ type Config struct {
 	GitOps       map[string]gitops.Config `yaml:"gitops"`
 	Charts       []manifest.Source        `yaml:"charts"`
 	Environments []EnvironmentConfig      `yaml:"environments"`
+	People       []PersonConfig           `yaml:"people"`
+	Roles        []RoleConfig             `yaml:"roles"`
+	Slack        SlackConfig              `yaml:"slack"`
+	Notify       NotifyConfig             `yaml:"notify"`
 	Log          LogConfig                `yaml:"log"`
 }
 
@@ -34,6 +38,7 @@ type Config struct {
 type ServerConfig struct {
 	Listen         string          `yaml:"listen"`
 	AdminListen    string          `yaml:"adminListen"`
+	PublicURL      string          `yaml:"publicURL"` // where the outside reaches listen
 	AdminToken     releases.Secret `yaml:"adminToken"`
 	AdminTokenFile string          `yaml:"adminTokenFile"`
 }
@@ -51,13 +56,14 @@ type IngestConfig struct {
 
 // EnvironmentConfig is a place to release to.
 type EnvironmentConfig struct {
-	Name        string   `yaml:"name"`
-	GitOps      string   `yaml:"gitops"`
-	Path        *string  `yaml:"path"` // default: the name
-	Channels    []string `yaml:"channels"`
-	Rollout     string   `yaml:"rollout"`
-	KubeVersion string   `yaml:"kubeVersion"`
-	APIVersions []string `yaml:"apiVersions"`
+	Name        string         `yaml:"name"`
+	GitOps      string         `yaml:"gitops"`
+	Path        *string        `yaml:"path"` // default: the name
+	Channels    []string       `yaml:"channels"`
+	Approval    ApprovalConfig `yaml:"approval"`
+	Rollout     string         `yaml:"rollout"`
+	KubeVersion string         `yaml:"kubeVersion"`
+	APIVersions []string       `yaml:"apiVersions"`
 }
 
 // LogConfig is how the process logs, on its standard error.
@@ -73,6 +79,7 @@ func defaults() Config {
 		Server:  ServerConfig{Listen: "127.0.0.1:8888", AdminListen: "127.0.0.1:8889"},
 		Storage: StorageConfig{Bolt: bolt.Config{Path: "data/gimletd.db"}},
 		Ingest:  IngestConfig{MaxBody: 2 * mebibyte},
+		Slack:   slackDefaults(),
 		Log:     LogConfig{Level: "info", Format: "json"},
 	}
 }
@@ -171,7 +178,7 @@ func (c Config) validate() (faults []fault) {
 			add(fmt.Sprintf("charts[%d]", i), "%w", err)
 		}
 	}
-	return append(faults, c.validateEnvironments()...)
+	return append(append(faults, c.validateEnvironments()...), c.validateChat()...)
 }
 
 func (c Config) validateGitOps() (faults []fault) {
@@ -225,9 +232,9 @@ func (c Config) validateEnvironments() (faults []fault) {
 		}
 		places[place] = e.Name
 		for j, channel := range e.Channels {
-			if channel != "console" {
-				add(fmt.Sprintf(".channels[%d]", j), "%q is not a channel: console is the only one", channel)
-			}
+			c.checkChannel(fmt.Sprintf("%s.channels[%d]", at, j), channel, func(path, format string, args ...any) {
+				faults = append(faults, fault{path, fmt.Errorf(format, args...)})
+			})
 		}
 		if e.Rollout != "none" {
 			add(".rollout", "%q is not supported: only none", e.Rollout)

@@ -53,7 +53,7 @@ func TestAllFaultsAreReportedAtOnceWithTheirLines(t *testing.T) {
 			"c.yaml:5: environments[0].chanels: unknown key; did you mean channels?",
 			"c.yaml:6: log.levl: unknown key; did you mean level?",
 		}},
-		{"keys of features that are not there", "slack: {botToken: x}\n", []string{"c.yaml:1: slack: unknown key; there are: charts, environments"}},
+		{"keys of features that are not there", "discord: {botToken: x}\n", []string{"c.yaml:1: discord: unknown key; there are: charts, environments"}},
 		{"wrong types", "gitops: {main: {url: [1]}}\nenvironments: {a: b}\n", []string{"c.yaml:1: cannot unmarshal !!seq into string", "c.yaml:2: cannot unmarshal !!map into []main.EnvironmentConfig"}},
 		{"bad values", `server: {listen: nowhere}
 log: {level: loud}
@@ -83,7 +83,7 @@ environments:
 			`c.yaml:11: environments[0].gitops: there is no gitops repository "other"; there are: main`,
 			`c.yaml:12: environments[0].rollout: "flux" is not supported: only none`,
 			`c.yaml:13: environments[0].kubeVersion: "new" is not a version`,
-			`c.yaml:14: environments[0].channels[0]: "slack:#x" is not a channel`,
+			`c.yaml:14: environments[0].channels[0]: "slack:#x" is on Slack, which is not configured`,
 			`c.yaml:17: environments[1].path: "../x" is not a plain relative path`,
 		}},
 		{"nothing", "", []string{"c.yaml:1: gitops: missing", "c.yaml:1: environments: missing"}},

@@ -219,7 +219,7 @@ var told = regexp.MustCompile(`(?m)^(.) ((?:New artifact|Releas|Nothing to chang
 // checkTold counts how often people were told of each state.
 func (l *workload) checkTold(t *testing.T, bySHA map[string][]string) {
 	announced := map[string]int{}
-	for _, line := range regexp.MustCompile(`(?m)^    link: https://git\.example/\w+/(\w+)$`).FindAllStringSubmatch(l.said, -1) {
+	for _, line := range regexp.MustCompile(`(?m)^    commit: .* https://git\.example/\w+/(\w+)$`).FindAllStringSubmatch(l.said, -1) {
 		announced[line[1]]++
 	}
 	for sha := range bySHA {

@@ -41,6 +41,7 @@ type world struct {
 	env    []string
 	extra  string // appended to the configuration
 	limit  int64  // of the store's size
+	chat   string // environments and what else a configuration for chat has; "" for the console alone
 }
 
 const adminToken = "test-admin-token"
@@ -65,6 +66,13 @@ func newWorld(tb testing.TB, files map[string]string) *world {
 }
 
 func (w *world) config() string {
+	if w.chat != "" {
+		return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
+storage: {bolt: {path: %s/gimletd.db}}
+gitops: {main: {url: %s}}
+charts: [{url: %s}]
+%s`, adminToken, w.dir, w.url, w.charts, w.chat)
+	}
 	return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
 storage: {bolt: {path: %s/gimletd.db, maxSize: %d}}
 gitops:

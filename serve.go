@@ -14,6 +14,7 @@ import (
 
 	"gimletd/bot"
 	"gimletd/bot/console"
+	"gimletd/bot/slack"
 	"gimletd/commands"
 	"gimletd/notify"
 	"gimletd/releases"
@@ -39,6 +40,7 @@ type process struct {
 // How long a shutdown may take: first the edges, then the work in hand.
 const (
 	edgesWithin = 10 * time.Second
+	slackWithin = 30 * time.Second // one call
 	workWithin  = 40 * time.Second
 )
 
@@ -67,19 +69,31 @@ func (p *process) run(ctx context.Context) (err error) {
 		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments,
 		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
 	})
-	router := commands.NewRouter(service, commands.ConsoleOnly{}, time.Now, p.log)
-	p.console.Settle = func(ctx context.Context) error { return p.settle(ctx, service, db) }
-	p.console.Complete = router.Complete
-	terminal := console.New(p.console)
-	dispatcher := &notify.Dispatcher{
-		Queue: db, Ledger: db, Senders: map[string]notify.Sender{"console": terminal}, Environments: environments,
-		Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
+	members := commands.Members{People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{}}
+	router := commands.NewRouter(service, members, time.Now, p.log)
+	inbox := commands.NewInbox(db, router, time.Now, p.log)
+	platforms := map[string]notify.Platform{}
+	chat := p.newSlack(loops)
+	if chat != nil {
+		chat.Connect(inbox, router, router)
+		inbox.AnswerBy(slack.Platform, chat)
+		members.Directories[slack.Platform] = chat
+		platforms[slack.Platform] = notify.Platform{Sender: chat, EditEvery: slack.EditEvery}
 	}
+	p.console.Settle = func(ctx context.Context) error { return p.settle(ctx, service, db) }
+	p.console.Completer = router
+	terminal := console.New(p.console)
+	platforms["console"] = notify.Platform{Sender: terminal}
+	dispatcher := &notify.Dispatcher{
+		Queue: db, Ledger: db, Platforms: platforms, Environments: environments,
+		Approvers: members, Diffs: service, Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
+	}
+	dispatcher.Fallback, dispatcher.Owner = p.config.fallback()
 	metrics := api.NewMetrics(loops, func() map[releases.Status]int { //nolint:contextcheck // a scrape has none
 		counts, _ := service.Open(context.Background())
 		return counts
 	}, db.Pending)
-	edges, err := p.listen(ctx, service, db, loops, metrics)
+	edges, err := p.listen(ctx, service, db, loops, metrics, chat)
 	if err != nil {
 		return err
 	}
@@ -93,11 +107,28 @@ func (p *process) run(ctx context.Context) (err error) {
 	told := make(chan error, 1)
 	go func() { told <- dispatcher.Run(news) }()
 
+	if err := inbox.Start(ctx); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	context.AfterFunc(work, stop) // a worker that fails ends the process
-	err = edges.serve(ctx, func(ctx context.Context) error { return p.converse(ctx, edges, terminal, router) })
-
+	err = edges.serve(ctx, func(ctx context.Context) error {
+		if chat == nil {
+			return p.converse(ctx, edges, terminal, router)
+		}
+		ctx, end := context.WithCancel(ctx)
+		both, ctx := errgroup.WithContext(ctx)
+		both.Go(func() error { return chat.Run(ctx) })
+		both.Go(func() error {
+			defer end()
+			return p.converse(ctx, edges, terminal, router)
+		})
+		return both.Wait()
+	})
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), edgesWithin)
+	defer cancel()
+	inbox.Stop(ending)
 	stopWork()
 	err = errors.Join(err, within(workWithin, workers.Wait))
 	tellTheLast(db)
@@ -122,6 +153,15 @@ func (p *process) converse(ctx context.Context, e *edges, terminal *console.Cons
 		return nil //nolint:nilerr // being told to stop is no failure
 	}
 	return err
+}
+
+// newSlack makes the connection to Slack, or nil when none is configured.
+func (p *process) newSlack(loops *releases.Loops) *slack.Slack {
+	c := p.config.Slack
+	if !c.enabled() {
+		return nil
+	}
+	return slack.New(c.adapter(p.config), &http.Client{Timeout: slackWithin}, time.Now, p.log, func(fault error) { loops.Beat("slack", time.Now(), fault) })
 }
 
 func (p *process) openRepositories() (map[string]releases.Repository, func(), error) {
@@ -166,7 +206,7 @@ func (p *process) newRenderer() (*manifest.Renderer, error) {
 func (p *process) environments() []releases.Environment {
 	var all []releases.Environment
 	for _, e := range p.config.Environments {
-		all = append(all, releases.Environment{Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels})
+		all = append(all, releases.Environment{Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval()})
 	}
 	return all
 }
@@ -221,7 +261,7 @@ type edges struct {
 	servers    []*http.Server
 }
 
-func (p *process) listen(ctx context.Context, service *releases.Service, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics) (*edges, error) {
+func (p *process) listen(ctx context.Context, service *releases.Service, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chat *slack.Slack) (*edges, error) {
 	server := api.New(service, api.Config{AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody}, metrics, p.log)
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
@@ -235,7 +275,12 @@ func (p *process) listen(ctx context.Context, service *releases.Service, db *bol
 	if e.admin, err = listeners.Listen(ctx, "tcp", p.config.Server.AdminListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("server.adminListen: %w", err), e.api.Close())
 	}
-	for _, handler := range []http.Handler{server.Handler(), admin.Handler()} {
+	public := http.NewServeMux()
+	public.Handle("/", server.Handler())
+	if chat != nil && !p.config.Slack.socketMode() {
+		public.Handle("/slack/", chat.Handler())
+	}
+	for _, handler := range []http.Handler{public, admin.Handler()} {
 		e.servers = append(e.servers, &http.Server{
 			Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),

@@ -1,39 +1,246 @@
 package commands
 
 import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	"gimletd/bot"
 	"gimletd/releases"
 )
 
 // Access says who somebody is and what they may do.
 type Access interface {
-	Identify(u bot.User) (releases.Actor, error)
-	// Allow returns a NotAllowed Error that says what would be needed.
+	// Identify returns who the user is, with the roles that they have at or after the moment.
+	Identify(ctx context.Context, u bot.User, since time.Time) (releases.Actor, error)
+	// Allow returns an Error that says what would be needed.
 	Allow(actor releases.Actor, verb, app, env string) error
+	// RolesOf returns the roles that somebody who acted before has at or after the moment.
+	RolesOf(ctx context.Context, a releases.Actor, since time.Time) []string
 }
 
-// The verbs that need a right.
-const (
-	verbRelease  = "release"
-	verbRollback = "rollback"
-)
+// Person is somebody with all their accounts.
+type Person struct {
+	Name     string
+	Email    string
+	Accounts map[string]string // platform → id
+}
 
-// ConsoleOnly is the access of a configuration without roles: who sits at the console may do everything, everybody
-// else may look.
-type ConsoleOnly struct{}
+// Role is a role with its members: `slack:@handle`, `slack:S…` (a group), `slack:U…`, or the e-mail address of a Person.
+type Role struct {
+	releases.Role
+	Members []string
+}
 
-// Identify takes the platform's word for who the user is.
-func (ConsoleOnly) Identify(u bot.User) (releases.Actor, error) {
-	if u.Name == "" {
+// Members is an Access by the roles of the configuration, and the groups of the platforms. Who sits at the console may do
+// everything.
+type Members struct {
+	People      []Person
+	Roles       []Role
+	Directories map[string]bot.Directory // by platform
+}
+
+// console is the platform whose users are trusted with everything: they sit at the machine.
+const console = "console"
+
+// Identify says who the user is.
+func (m Members) Identify(ctx context.Context, u bot.User, since time.Time) (releases.Actor, error) {
+	if u.Platform == "" || u.ID == "" {
 		return releases.Actor{}, releases.Errorf(releases.NotAllowed, "who are you? The platform gave no name")
 	}
-	return releases.Actor{Name: u.Name, Via: u.Platform}, nil
+	a := releases.Actor{Name: u.Name, Email: u.Email, Via: u.Platform, User: u.ID, Person: u.Platform + ":" + u.ID, Root: u.Platform == console}
+	if p, ok := m.person(u); ok {
+		a.Name, a.Email, a.Person = p.Name, p.Email, "person:"+strings.ToLower(p.Email)
+	} else if directory := m.Directories[u.Platform]; directory != nil && a.Email == "" {
+		// A name and an address are a courtesy here; whoever needs them says so when they are missing.
+		if known, err := directory.User(ctx, u.ID); err == nil {
+			a.Name, a.Email = first(known.Name, a.Name), known.Email
+		}
+	}
+	if a.Name == "" {
+		a.Name = u.ID
+	}
+	for _, role := range m.Roles {
+		in, err := m.member(ctx, role, u, a, since)
+		switch {
+		case in:
+			a.Roles = append(a.Roles, role.Name)
+		case err != nil:
+			a.Doubt = err.Error()
+		}
+	}
+	return a, nil
 }
 
-// Allow lets the console.
-func (ConsoleOnly) Allow(actor releases.Actor, verb, _, env string) error {
-	if actor.Via == "console" {
+func first(words ...string) string {
+	i := slices.IndexFunc(words, func(w string) bool { return w != "" })
+	if i < 0 {
+		return ""
+	}
+	return words[i]
+}
+
+func (m Members) person(u bot.User) (Person, bool) {
+	for _, p := range m.People {
+		if p.Accounts[u.Platform] == u.ID || (u.Platform == console && (strings.EqualFold(p.Name, u.ID) || strings.EqualFold(p.Email, u.ID))) {
+			return p, true
+		}
+	}
+	return Person{}, false
+}
+
+// member reports whether the user is a member of the role. With an error it could not be found out.
+func (m Members) member(ctx context.Context, role Role, u bot.User, a releases.Actor, since time.Time) (in bool, err error) {
+	for _, name := range role.Members {
+		platform, id, ok := strings.Cut(name, ":")
+		switch {
+		case !ok:
+			in = in || (strings.HasPrefix(a.Person, "person:") && strings.EqualFold(name, a.Email))
+		case platform == u.Platform && id == u.ID:
+			in = true
+		}
+	}
+	for _, name := range role.Members {
+		if in {
+			return true, nil
+		}
+		platform, group, _ := strings.Cut(name, ":")
+		directory := m.Directories[platform]
+		account := m.account(u, platform)
+		if directory == nil || account == "" || !isGroup(group) {
+			continue
+		}
+		members, lookup := directory.Members(ctx, group, since)
+		if lookup != nil {
+			err = fmt.Errorf("who is in %s:%s is not known (%w)", platform, group, lookup)
+			continue
+		}
+		in = slices.Contains(members, account)
+	}
+	return in, err
+}
+
+// account is the user's id on a platform, if they have one.
+func (m Members) account(u bot.User, platform string) string {
+	if u.Platform == platform {
+		return u.ID
+	}
+	if p, ok := m.person(u); ok {
+		return p.Accounts[platform]
+	}
+	return ""
+}
+
+// isGroup tells the name of a group from that of a person.
+func isGroup(id string) bool {
+	return strings.HasPrefix(id, "@") || strings.HasPrefix(id, "S") || strings.HasPrefix(id, "role:")
+}
+
+// Allow checks the actor's roles.
+func (m Members) Allow(actor releases.Actor, verb, app, env string) error {
+	roles := make([]releases.Role, 0, len(m.Roles))
+	for _, r := range m.Roles {
+		roles = append(roles, r.Role)
+	}
+	return releases.Allow(roles, actor, verb, app, env)
+}
+
+// RolesOf returns the roles that somebody who acted before has now. Those that cannot be found out they do not have.
+func (m Members) RolesOf(ctx context.Context, a releases.Actor, since time.Time) []string {
+	now, err := m.Identify(ctx, bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email}, since)
+	if err != nil {
 		return nil
 	}
-	return releases.Errorf(releases.NotAllowed, "you may not %s in %s: only the console may", verb, env)
+	return now.Roles
+}
+
+// Voters returns the channels of the people on a platform who are members of one of the roles, or, without roles, who
+// may approve the release.
+func (m Members) Voters(ctx context.Context, r releases.Release) (channels []bot.Channel, err error) {
+	for _, role := range m.Roles {
+		if !m.votes(role, r) {
+			continue
+		}
+		for _, name := range role.Members {
+			found, lookup := m.reach(ctx, name)
+			if lookup != nil {
+				err = lookup
+			}
+			for _, c := range found {
+				if !slices.Contains(channels, c) && !m.done(r, c) {
+					channels = append(channels, c)
+				}
+			}
+		}
+	}
+	return channels, err
+}
+
+func (m Members) votes(role Role, r releases.Release) bool {
+	if r.Approval != nil && len(r.Approval.From) > 0 {
+		return slices.Contains(r.Approval.From, role.Name)
+	}
+	actor := releases.Actor{Roles: []string{role.Name}}
+	return releases.Allow([]releases.Role{role.Role}, actor, releases.VerbApprove, r.App, r.Env) == nil
+}
+
+// done reports whether the person has voted on the plan, or is one who may not.
+func (m Members) done(r releases.Release, c bot.Channel) bool {
+	platform, id, _ := strings.Cut(string(c), ":")
+	u := bot.User{Platform: platform, ID: id, Name: id}
+	identity := platform + ":" + id
+	if p, ok := m.person(u); ok {
+		identity = "person:" + strings.ToLower(p.Email)
+	}
+	if r.RequestedBy.Identity() == identity {
+		return true
+	}
+	return slices.ContainsFunc(r.Standing(), func(v releases.Vote) bool { return v.By.Identity() == identity })
+}
+
+// reach returns the direct channels of a role's member: a person's, or those of everybody in a group.
+func (m Members) reach(ctx context.Context, member string) (channels []bot.Channel, err error) {
+	platform, id, ok := strings.Cut(member, ":")
+	if !ok {
+		for _, p := range m.People {
+			if !strings.EqualFold(p.Email, member) {
+				continue
+			}
+			for platform, account := range p.Accounts {
+				if m.Directories[platform] != nil {
+					channels = append(channels, bot.Channel(platform+":"+account))
+				}
+			}
+		}
+		return channels, nil
+	}
+	directory := m.Directories[platform]
+	if directory == nil {
+		return nil, nil
+	}
+	if !isGroup(id) {
+		return []bot.Channel{bot.Channel(member)}, nil
+	}
+	ids, err := directory.Members(ctx, id, time.Time{})
+	for _, id := range ids {
+		channels = append(channels, bot.Channel(platform+":"+id))
+	}
+	return channels, err
+}
+
+// Groups returns the groups and people to mention when the release asks for votes.
+func (m Members) Groups(r releases.Release) (mentions []string) {
+	for _, role := range m.Roles {
+		if !m.votes(role, r) {
+			continue
+		}
+		for _, name := range role.Members {
+			if strings.Contains(name, ":") && !slices.Contains(mentions, name) {
+				mentions = append(mentions, name)
+			}
+		}
+	}
+	return mentions
 }

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"slices"
 	"strings"
 
 	"gimletd/bot"
@@ -12,6 +13,9 @@ type words map[string]string
 
 // parse fits the arguments to the parameters. Too few are no fault here: commands offer a choice instead.
 func parse(spec bot.Spec, args []string) (words, error) {
+	if last := len(spec.Params) - 1; last >= 0 && spec.Params[last].Rest && len(args) > last {
+		args = append(slices.Clone(args[:last]), strings.Join(args[last:], " "))
+	}
 	if len(args) > len(spec.Params) {
 		return nil, releases.Errorf(releases.Invalid, "too many words: %q is one more than %s takes\nusage: %s",
 			args[len(spec.Params)], spec.Name, usage(spec))
@@ -36,10 +40,17 @@ func usage(spec bot.Spec) string {
 		if p.Required {
 			text.WriteString(" <" + p.Name + ">")
 		} else {
-			text.WriteString(" [" + p.Name + "]")
+			text.WriteString(" [" + p.Name + rest(p) + "]")
 		}
 	}
 	return text.String()
+}
+
+func rest(p bot.Param) string {
+	if p.Rest {
+		return " …"
+	}
+	return ""
 }
 
 // normalize takes the slash off the command's name and joins the group's: /gimlet status becomes `gimlet status`.

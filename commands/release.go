@@ -13,23 +13,23 @@ import (
 func versionParam(summary string) bot.Param { return bot.Param{Name: paramVersion, Summary: summary} }
 
 func releaseCommand() command {
-	spec := bot.Spec{Name: "release", Summary: "release an app to an environment", Params: []bot.Param{
+	spec := bot.Spec{Name: "release", Summary: "release an app to an environment", Preview: "gimlet diff", Params: []bot.Param{
 		appParam(false), envParam(false),
 		versionParam("the newest without; or a commit, branch, tag, artifact id, or from:<env>"),
 	}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		if reply, ok, err := c.pick(ctx, spec); !ok {
 			return reply, err
 		}
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.access.Allow(c.actor, verbRelease, app, env); err != nil {
+		if err := c.access.Allow(c.actor, releases.VerbRelease, app, env); err != nil {
 			return bot.Reply{}, err
 		}
 		shipped, err := c.releases.Resolve(ctx, app, env, c.words[paramVersion])
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		made, err := c.releases.Propose(ctx, releases.Ask{App: app, Env: env, ArtifactID: shipped.ID, By: c.actor})
+		made, err := c.releases.Propose(ctx, releases.Ask{App: app, Env: env, ArtifactID: shipped.ID, By: c.actor, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, err
 		}
@@ -38,23 +38,54 @@ func releaseCommand() command {
 }
 
 func rollbackCommand() command {
-	spec := bot.Spec{Name: "rollback", Summary: "put an earlier release of an app back", Params: []bot.Param{
-		appParam(false), envParam(false), versionParam("the release before without; or a commit, tag, release id or artifact id"),
+	spec := bot.Spec{Name: "rollback", Summary: "put an earlier release of an app back", Preview: "gimlet diff", Params: []bot.Param{
+		{Name: paramApp, Summary: "the app, or the id of the release to take back"},
+		envParam(false),
+		versionParam("the release before without; or a commit, tag, release id or artifact id"),
 	}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
+		if releases.IsReleaseID(c.words[paramApp]) && c.words[paramEnv] == "" {
+			if err := c.takenBack(ctx); err != nil {
+				return bot.Reply{}, err
+			}
+		}
 		if reply, ok, err := c.pick(ctx, spec); !ok {
 			return reply, err
 		}
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.access.Allow(c.actor, verbRollback, app, env); err != nil {
+		if err := c.access.Allow(c.actor, releases.VerbRollback, app, env); err != nil {
 			return bot.Reply{}, err
 		}
-		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], By: c.actor})
+		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], By: c.actor, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
 		return c.accepted(env, made), nil
 	}}
+}
+
+// takenBack puts the app and environment in place of the id of a release that is to be taken back. It must be what is
+// live: taking back another one would do something else than it says.
+func (c call) takenBack(ctx context.Context) error {
+	id := c.words[paramApp]
+	r, err := c.releases.Release(ctx, id)
+	if err != nil {
+		return err
+	}
+	states, err := c.releases.Status(ctx, r.Env, r.App)
+	if err != nil {
+		return err
+	}
+	for _, st := range states {
+		if st.Live != nil && st.Live.ReleaseID == id {
+			c.words[paramApp], c.words[paramEnv] = r.App, r.Env
+			return nil
+		}
+		if st.Live != nil {
+			return releases.Errorf(releases.Conflict, "%s is not what is live: %s of %s is\nTo go back from there: /rollback %s %s", id, st.Live.Version.Short(), st.Live.ReleaseID, r.App, r.Env)
+		}
+	}
+	return releases.Errorf(releases.Conflict, "%s is not what is live in %s", id, r.Env)
 }
 
 // pick offers the apps or environments when they were left out; ok is true when there is nothing to pick.
@@ -104,8 +135,8 @@ func (c call) accepted(env string, r releases.Release) bot.Reply {
 			if len(e.Channels) > 0 {
 				where = "news in " + strings.Join(e.Channels, ", ")
 			}
-			return bot.Reply{Message: bot.Message{Tone: bot.Working, Title: fmt.Sprintf("Accepted: %s (%s)", r.ID, where)}}
+			return bot.Say(bot.Message{Tone: bot.Working, Title: fmt.Sprintf("Accepted: %s (%s)", r.ID, where)})
 		}
 	}
-	return bot.Reply{Silent: true}
+	return bot.Reply{}
 }

@@ -21,7 +21,7 @@ func explain(spec bot.Spec, args []string, err error) bot.Reply {
 	if releases.KindOf(err) == "" || releases.KindOf(err) == releases.Unavailable {
 		m.Tone = bot.Bad
 	}
-	return bot.Reply{Message: m}
+	return bot.Say(m)
 }
 
 // choice offers the options in place of the command's last word.
@@ -30,7 +30,7 @@ func choice(title string, spec bot.Spec, args []string, options []releases.Optio
 	for _, o := range options {
 		m.Buttons = append(m.Buttons, bot.Button{Label: o.Label, Args: append(append(typed(spec), args[:len(args)-1]...), o.Word)})
 	}
-	return bot.Reply{Message: m}
+	return bot.Say(m)
 }
 
 // offer asks for the command's next word.
@@ -42,7 +42,7 @@ func offer(title string, spec bot.Spec, args []string, options []string) bot.Rep
 	if len(options) == 0 {
 		m.Footer = "no artifact has come in yet; CI posts them to POST /api/artifact"
 	}
-	return bot.Reply{Message: m}
+	return bot.Say(m)
 }
 
 // typed are the words of the command's name as they are typed.

@@ -22,6 +22,8 @@ type actions interface {
 	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
 	Resume(ctx context.Context, app, env string, by releases.Actor) error
+	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
+	Cancel(ctx context.Context, id, reason string, by releases.Actor) (releases.Release, error)
 }
 
 type queries interface {
@@ -29,6 +31,9 @@ type queries interface {
 	Apps(ctx context.Context) ([]string, error)
 	Resolve(ctx context.Context, app, env, word string) (*releases.Shipped, error)
 	Artifacts(ctx context.Context, q releases.ArtifactQuery) ([]*releases.Shipped, error)
+	Release(ctx context.Context, id string) (releases.Release, error)
+	Past(ctx context.Context, app, env string, limit int) ([]releases.Release, error)
+	Review(ctx context.Context, releaseID string) (releases.Release, releases.Preview, error)
 	Releases(ctx context.Context, q releases.ReleaseQuery) ([]releases.Release, error)
 	Status(ctx context.Context, env, app string) ([]releases.State, error)
 	Preview(ctx context.Context, app, env, artifactID string) (releases.Preview, error)
@@ -47,7 +52,8 @@ type Router struct {
 // command is a Spec and what it does.
 type command struct {
 	bot.Spec
-	run func(context.Context, call) (bot.Reply, error)
+	run     func(context.Context, call) (bot.Reply, error)
+	decides bool // changes something: rights are looked up anew
 }
 
 // call is a command with all that it needs.
@@ -55,14 +61,17 @@ type call struct {
 	*Router
 	words
 	actor   releases.Actor
+	user    bot.User
 	channel bot.Channel
+	request string // the request's id
+	at      time.Time
 }
 
 // NewRouter makes a Router with all commands.
 func NewRouter(r Releases, access Access, now func() time.Time, log *slog.Logger) *Router {
 	return &Router{releases: r, access: access, now: now, log: log.With("component", "commands"), commands: []command{
 		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), whyCommand(),
-		resumeCommand(), helpCommand(),
+		approveCommand(), rejectCommand(), cancelCommand(), retryCommand(), resumeCommand(), whoamiCommand(), homeCommand(), helpCommand(),
 	}}
 }
 
@@ -91,7 +100,11 @@ func (r *Router) Handle(ctx context.Context, req bot.Request) bot.Reply {
 }
 
 func (r *Router) run(ctx context.Context, c command, args []string, req bot.Request) (bot.Reply, error) {
-	actor, err := r.access.Identify(req.User)
+	since := time.Time{}
+	if c.decides {
+		since = req.At
+	}
+	actor, err := r.access.Identify(ctx, req.User, since)
 	if err != nil {
 		return bot.Reply{}, err
 	}
@@ -99,7 +112,7 @@ func (r *Router) run(ctx context.Context, c command, args []string, req bot.Requ
 	if err != nil {
 		return bot.Reply{}, err
 	}
-	return c.run(ctx, call{Router: r, words: words, actor: actor, channel: req.Channel})
+	return c.run(ctx, call{Router: r, words: words, actor: actor, user: req.User, channel: req.Channel, request: req.ID, at: req.At})
 }
 
 func (r *Router) unknown(name string) bot.Reply {
@@ -110,39 +123,7 @@ func (r *Router) unknown(name string) bot.Reply {
 			fmt.Fprintf(&text, " Did you mean /%s?", c.Name)
 		}
 	}
-	return bot.Reply{Message: bot.Message{Title: text.String(), Tone: bot.Warning, Footer: "/gimlet help lists the commands"}}
-}
-
-// Complete suggests words to follow those that were typed.
-func (r *Router) Complete(before []string) []string {
-	if len(before) == 0 {
-		return []string{"/release", "/rollback", "/gimlet", "/quit"}
-	}
-	name, args := normalize(before)
-	if name == group+" help" && len(before) == 1 {
-		var names []string
-		for _, c := range r.commands {
-			if short, ok := strings.CutPrefix(c.Name, group+" "); ok {
-				names = append(names, short)
-			}
-		}
-		return names
-	}
-	i := slices.IndexFunc(r.commands, func(c command) bool { return c.Name == name })
-	if i < 0 || len(args) >= len(r.commands[i].Params) {
-		return nil
-	}
-	switch r.commands[i].Params[len(args)].Name {
-	case paramEnv:
-		return r.environmentNames()
-	case paramApp:
-		apps, err := r.releases.Apps(context.Background())
-		if err != nil {
-			return nil
-		}
-		return apps
-	}
-	return nil
+	return bot.Say(bot.Message{Title: text.String(), Tone: bot.Warning, Footer: "/gimlet help lists the commands"})
 }
 
 func (r *Router) environmentNames() []string {

@@ -11,7 +11,7 @@ import (
 
 func statusCommand() command {
 	spec := bot.Spec{Name: "gimlet status", Summary: "what is live where, and what is on its way", Params: []bot.Param{envParam(false), appParam(false)}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		envs := c.environmentNames()
 		if env := c.words[paramEnv]; env != "" {
 			envs = []string{env}
@@ -30,7 +30,7 @@ func statusCommand() command {
 		if len(rows) == 1 {
 			m = bot.Message{Title: "Nothing was released yet", Footer: "/gimlet artifacts shows what could be"}
 		}
-		return bot.Reply{Message: m}, nil
+		return bot.Say(m), nil
 	}}
 }
 
@@ -52,14 +52,14 @@ func (c call) row(st releases.State) []string {
 
 func historyCommand() command {
 	spec := bot.Spec{Name: "gimlet history", Summary: "the newest releases", Params: []bot.Param{appParam(false), envParam(false)}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		const most = 15
 		all, err := c.releases.Releases(ctx, releases.ReleaseQuery{App: c.words[paramApp], Env: c.words[paramEnv], Limit: most})
 		if err != nil {
 			return bot.Reply{}, err
 		}
 		if len(all) == 0 {
-			return bot.Reply{Message: bot.Message{Title: "There are no releases to show"}}, nil
+			return bot.Say(bot.Message{Title: "There are no releases to show"}), nil
 		}
 		rows := [][]string{{"ID", "WHEN", "APP", "ENVIRONMENT", "VERSION", "STATUS", "COMMIT", "BY"}}
 		for _, r := range all {
@@ -73,7 +73,7 @@ func historyCommand() command {
 			by := r.RequestedBy.Name
 			rows = append(rows, []string{r.ID, ago(c.now(), r.Created), r.App, r.Env, r.Version.Short(), status, dash(releases.ShortSHA(r.Commit)), by})
 		}
-		return bot.Reply{Message: bot.Message{Title: "Releases, newest first", Table: rows}}, nil
+		return bot.Say(bot.Message{Title: "Releases, newest first", Table: rows}), nil
 	}}
 }
 
@@ -88,13 +88,13 @@ func artifactsCommand() command {
 	spec := bot.Spec{Name: "gimlet artifacts", Summary: "the newest artifacts", Params: []bot.Param{
 		appParam(false), {Name: "branch", Summary: "only of this branch"},
 	}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		found, err := c.releases.Artifacts(ctx, releases.ArtifactQuery{Target: releases.Target{App: c.words[paramApp]}, Branch: c.words["branch"]})
 		if err != nil {
 			return bot.Reply{}, err
 		}
 		if len(found) == 0 {
-			return bot.Reply{Message: bot.Message{Title: "There are no artifacts to show"}}, nil
+			return bot.Say(bot.Message{Title: "There are no artifacts to show"}), nil
 		}
 		rows := [][]string{{"VERSION", "WHEN", "REPOSITORY", "BRANCH", "AUTHOR", "MESSAGE", "FOR"}}
 		for _, a := range found {
@@ -105,6 +105,6 @@ func artifactsCommand() command {
 			v := a.Version
 			rows = append(rows, []string{v.Short(), ago(c.now(), a.Key.Time()), v.RepositoryName, dash(v.Branch), v.AuthorName, firstLine(v.Message), strings.Join(targets, " ")})
 		}
-		return bot.Reply{Message: bot.Message{Title: "Artifacts, newest first", Table: rows}}, nil
+		return bot.Say(bot.Message{Title: "Artifacts, newest first", Table: rows}), nil
 	}}
 }

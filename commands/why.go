@@ -11,10 +11,20 @@ import (
 
 func diffCommand() command {
 	spec := bot.Spec{Name: "gimlet diff", Summary: "what a release would change", Params: []bot.Param{
-		appParam(true), envParam(true), versionParam("the newest without; or any word that /release takes"),
+		{Name: paramApp, Summary: "the app, or the id of a release", Required: true},
+		envParam(false),
+		versionParam("the newest without; or any word that /release takes, or the id of a release to go back to"),
 	}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		app, env := c.words[paramApp], c.words[paramEnv]
+		switch {
+		case env == "" && releases.IsReleaseID(app):
+			return c.review(ctx, app)
+		case env == "":
+			return bot.Reply{}, releases.Errorf(releases.Invalid, "env is missing: the environment\nusage: %s", usage(spec))
+		case releases.IsReleaseID(c.words[paramVersion]):
+			return c.review(ctx, c.words[paramVersion])
+		}
 		shipped, err := c.releases.Resolve(ctx, app, env, c.words[paramVersion])
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
@@ -27,30 +37,53 @@ func diffCommand() command {
 		if p.Live != nil {
 			from = p.Live.Version.Short()
 		}
-		m := bot.Message{Title: fmt.Sprintf("%s in %s: %s → %s", app, env, from, shipped.Version.Short()), Code: p.Diff}
-		var lines []string
-		for _, change := range p.Changes {
-			lines = append(lines, change.String())
-		}
-		m.Body = strings.Join(lines, "\n")
-		if p.Diff == "" {
-			m.Body = "No object would change."
-		}
+		m := difference(fmt.Sprintf("%s in %s: %s → %s", app, env, from, shipped.Version.Short()), p)
 		m.Buttons = []bot.Button{{Label: "Release it", Args: []string{"/release", app, env, shipped.ID}, Confirm: fmt.Sprintf("Release %s %s to %s?", app, shipped.Version.Short(), env)}}
-		return bot.Reply{Message: m}, nil
+		return bot.Say(m), nil
 	}}
+}
+
+// difference shows a preview.
+func difference(title string, p releases.Preview) bot.Message {
+	m := bot.Message{Title: title, Code: p.Diff}
+	var lines []string
+	for _, change := range p.Changes {
+		lines = append(lines, change.String())
+	}
+	m.Body = strings.Join(lines, "\n")
+	if p.Diff == "" {
+		m.Body = "No object would change."
+	}
+	return m
+}
+
+// review shows what a release changes, or what going back to it would.
+func (c call) review(ctx context.Context, id string) (bot.Reply, error) {
+	r, p, err := c.releases.Review(ctx, id)
+	if err != nil {
+		return bot.Reply{}, err
+	}
+	from := "nothing"
+	if p.Live != nil {
+		from = p.Live.Version.Short()
+	}
+	m := difference(fmt.Sprintf("%s in %s: %s → %s (%s)", r.App, r.Env, from, r.Version.Short(), r.ID), p)
+	if r.Status == releases.Waiting {
+		m.Buttons = ballotButtons(r)
+	}
+	return bot.Say(m), nil
 }
 
 func whyCommand() command {
 	spec := bot.Spec{Name: "gimlet why", Summary: "why something was released, or was not", Params: []bot.Param{appParam(true), envParam(true)}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		app, env := c.words[paramApp], c.words[paramEnv]
 		e, err := c.releases.Why(ctx, app, env)
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
 		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: strings.Join(append(c.standing(e), c.decisions(e, app, env)...), "\n")}
-		return bot.Reply{Message: m}, nil
+		return bot.Say(m), nil
 	}}
 }
 
@@ -91,29 +124,32 @@ func (c call) decisions(e releases.Explanation, app, env string) []string {
 
 func resumeCommand() command {
 	spec := bot.Spec{Name: "gimlet resume", Summary: "let policies release again after a rollback", Params: []bot.Param{appParam(true), envParam(true)}}
-	return command{spec, func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.access.Allow(c.actor, verbRelease, app, env); err != nil {
+		if err := c.access.Allow(c.actor, releases.VerbRelease, app, env); err != nil {
 			return bot.Reply{}, err
 		}
 		if err := c.releases.Resume(ctx, app, env, c.actor); err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		return bot.Reply{Silent: true}, nil
+		return bot.Reply{}, nil
 	}}
 }
 
 func helpCommand() command {
 	spec := bot.Spec{Name: "gimlet help", Summary: "this list"}
-	return command{spec, func(_ context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(_ context.Context, c call) (bot.Reply, error) {
 		rows := [][]string{{"COMMAND", ""}}
 		for _, s := range c.Specs() {
+			if s.Hidden {
+				continue
+			}
 			rows = append(rows, []string{usage(s), s.Summary})
 		}
-		return bot.Reply{Message: bot.Message{
+		return bot.Say(bot.Message{
 			Title: "Commands", Table: rows,
 			Body:   "version: nothing (the newest), a commit or its first letters, a branch, a tag, an artifact id, or from:<env>.",
-			Footer: "a number presses the button that has it",
-		}}, nil
+			Footer: "in the terminal, a number presses the button that has it",
+		}), nil
 	}}
 }

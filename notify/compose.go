@@ -4,36 +4,97 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"gimletd/bot"
 	"gimletd/releases"
 )
 
-// Compose makes the message that tells of the outcome. key names the message: outcomes with the same key are states of
-// one message. ok is false for a state that people need not see.
-func Compose(o releases.Outcome) (m bot.Message, key string, ok bool) {
+// Note is a message that tells of an outcome. Notes with the same key are states of one message.
+type Note struct {
+	Key     string
+	Message bot.Message
+	// Under is the key of the message whose thread it belongs to; "" for the channel itself.
+	Under string
+	// Broadcast shows a thread's note in the channel, too.
+	Broadcast bool
+	// DiffOf is the release whose whole diff is to be attached.
+	DiffOf string
+	// AskFor is the release whose approvers are to be mentioned.
+	AskFor *releases.Release
+	// Once is told and never changed.
+	Once bool
+	// Followup changes a message that was sent, and is nothing where none was.
+	Followup bool
+}
+
+// Compose makes the notes that tell of the outcome, for each channel that it concerns. There are none for a state that
+// people need not see.
+func Compose(o releases.Outcome) []Note {
 	switch {
 	case o.Artifact != nil:
-		return artifact(*o.Artifact), "artifact/" + o.Artifact.ID, true
+		return []Note{{Key: "artifact/" + o.Artifact.ID, Message: artifact(*o.Artifact)}}
 	case o.Release != nil:
-		m, ok = release(*o.Release)
-		return m, "release/" + o.Release.ID, ok
+		return released(*o.Release)
 	case o.Hold != nil && o.Resumed != "":
-		return resumed(*o.Hold, o.Resumed), fmt.Sprintf("resumed/%d", o.Seq), true
+		return []Note{{Key: fmt.Sprintf("resumed/%d", o.Seq), Message: resumed(*o.Hold, o.Resumed)}}
 	}
-	return m, "", false
+	return nil
+}
+
+// released are a release's message and what its thread says of the state.
+func released(r releases.Release) []Note {
+	m, ok := release(r)
+	if !ok {
+		return nil
+	}
+	key := releaseKey(r)
+	notes := []Note{{Key: key, Message: m}}
+	thread := func(name string, n Note) {
+		n.Key, n.Under, n.Once = key+"/"+name, key, true
+		notes = append(notes, n)
+	}
+	switch {
+	case r.Status == releases.Waiting && len(r.Standing()) == 0:
+		m := bot.Message{Title: "Approval needed: " + approvalLine(r), Body: "This is all that would change. The buttons are on the message above."}
+		thread("ask/"+r.PlanWord(), Note{DiffOf: r.ID, AskFor: &r, Message: m})
+	case r.Status == releases.Published && r.Asked.IsZero() && len(r.Plan.Changes) > 0:
+		thread("diff", Note{DiffOf: r.ID, Message: bot.Message{Title: fmt.Sprintf("What changed: %d objects", len(r.Plan.Changes))}})
+	case r.Status == releases.Failed:
+		thread("failed", Note{Broadcast: true, Message: bot.Message{
+			Tone: bot.Bad, Title: m.Title, Body: r.Reason, Footer: "nothing was written; Try again is on the message, /gimlet why " + r.App + " " + r.Env + " tells the rest",
+		}})
+	}
+	return notes
+}
+
+func releaseKey(r releases.Release) string { return "release/" + r.ID }
+
+// Remind is the direct message to somebody who has not voted; once the release is decided, it says so.
+func Remind(r releases.Release) Note {
+	m, _ := release(r)
+	n := Note{Key: "reminder/" + r.ID, Message: m}
+	if r.Status == releases.Waiting {
+		n.Message.Title = strings.Replace(m.Title, "Waiting for approval", "Your approval is needed", 1)
+		return n
+	}
+	n.Message.Buttons, n.Followup = nil, true
+	return n
 }
 
 func artifact(a releases.News) bot.Message {
 	v := a.Version
 	m := bot.Message{Title: fmt.Sprintf("New artifact: %s %s", v.RepositoryName, v.Short())}
 	first, _, _ := strings.Cut(v.Message, "\n")
-	m.Fields = append(m.Fields, fields("commit", strings.TrimSpace(releases.ShortSHA(v.SHA)+" "+first), "branch", branch(v), "author", v.AuthorName, "link", v.URL)...)
+	m.Fields = append(fields("commit", strings.TrimSpace(releases.ShortSHA(v.SHA)+" "+first), "branch", branch(v), "author", v.AuthorName), m.Fields...)
+	if len(m.Fields) > 0 {
+		m.Fields[0].URL = v.URL
+	}
 	for _, item := range a.Items {
 		name, _ := item["name"].(string)
 		url, _ := item["url"].(string)
 		if name != "" && url != "" && url != v.URL {
-			m.Fields = append(m.Fields, bot.Field{Name: name, Value: url})
+			m.Fields = append(m.Fields, bot.Field{Name: name, Value: url, URL: url})
 		}
 	}
 	if len(a.Dropped) > 0 {
@@ -58,11 +119,11 @@ func artifact(a releases.News) bot.Message {
 }
 
 func releaseButton(d releases.Decision, a releases.News) bot.Button {
-	return bot.Button{
-		Label:   fmt.Sprintf("Release %s to %s", d.App, d.Env),
-		Args:    []string{"/release", d.App, d.Env, a.ID},
-		Confirm: fmt.Sprintf("Release %s %s to %s?", d.App, a.Version.Short(), d.Env),
+	question := fmt.Sprintf("Release %s %s to %s?", d.App, a.Version.Short(), d.Env)
+	if d.Live != "" {
+		question += fmt.Sprintf(" When this was announced, %s was live there.", d.Live)
 	}
+	return bot.Button{Label: fmt.Sprintf("Release %s to %s", d.App, d.Env), Args: []string{"/release", d.App, d.Env, a.ID}, Confirm: question}
 }
 
 func branch(v releases.Version) string {
@@ -90,34 +151,109 @@ func fields(pairs ...string) []bot.Field {
 const waiting = "waiting: "
 
 func release(r releases.Release) (bot.Message, bool) {
-	m := bot.Message{Footer: r.ID + " · " + asked(r)}
+	m := bot.Message{Footer: r.ID + " · " + asked(r), About: r.ID}
 	what := fmt.Sprintf("%s %s to %s", r.App, step(r), r.Env)
-	doing, done, failed := "Releasing "+what, "Released "+what, "Not released: "+what
+	doing, done := "Releasing "+what, "Released "+what
 	if r.Kind == releases.KindRollback {
 		what = fmt.Sprintf("%s in %s: %s", r.App, r.Env, step(r))
-		doing, done, failed = "Rolling back "+what, "Rolled back "+what, "Not rolled back: "+what
+		doing, done = "Rolling back "+what, "Rolled back "+what
 	}
+	again := []bot.Button{{Label: "Ask again", Args: []string{"/gimlet", "retry", r.ID}}}
 	switch r.Status {
 	case releases.Proposed, releases.Approved, releases.Publishing:
 		return progress(m, r, doing)
+	case releases.Waiting:
+		return ballot(m, r, what), true
 	case releases.Published:
-		m.Title, m.Tone = done, bot.Good
-		m.Fields = fields("commit", releases.ShortSHA(r.Commit))
-		m.Body = changes(r.Plan)
-		m.Buttons = []bot.Button{rollbackButton(r)}
-		if r.Kind == releases.KindRollback {
-			m.Fields = append(m.Fields, bot.Field{Name: "automation", Value: fmt.Sprintf("held until /gimlet resume %s %s", r.App, r.Env)})
-			m.Buttons = []bot.Button{{Label: "Resume automation", Args: []string{"/gimlet", "resume", r.App, r.Env}}}
-		}
+		return live(m, r, done), true
 	case releases.Unchanged:
 		m.Title, m.Tone, m.Body = fmt.Sprintf("Nothing to change: %s %s in %s", r.App, r.Version.Short(), r.Env), bot.Good, r.Reason
 	case releases.Superseded:
-		m.Title, m.Tone, m.Body = failed, bot.Warning, r.Reason
+		m.Title, m.Tone, m.Body = "Not released: "+what, bot.Warning, r.Reason
+		if r.Kind == releases.KindRollback {
+			m.Title = "Not rolled back: " + what
+		}
+	case releases.Rejected:
+		m.Title, m.Tone, m.Body, m.Buttons = "Rejected: "+what, bot.Bad, r.Reason, again
+	case releases.Expired:
+		m.Title, m.Tone, m.Body, m.Buttons = "Expired: "+what, bot.Warning, r.Reason, again
+	case releases.Cancelled:
+		m.Title, m.Tone, m.Body, m.Buttons = "Cancelled: "+what, bot.Warning, r.Reason, again
 	case releases.Failed:
-		m.Title, m.Tone, m.Body = failed, bot.Bad, r.Reason
-		m.Buttons = []bot.Button{{Label: "Try again", Args: again(r)}}
+		m.Title, m.Tone, m.Body = "Not released: "+what, bot.Bad, r.Reason
+		if r.Kind == releases.KindRollback {
+			m.Title = "Not rolled back: " + what
+		}
+		m.Buttons = []bot.Button{{Label: "Try again", Args: []string{"/gimlet", "retry", r.ID}}}
+	}
+	if r.Status == releases.Failed {
+		m.Fields = decided(r)
 	}
 	return m, true
+}
+
+// ballot asks for votes.
+func ballot(m bot.Message, r releases.Release, what string) bot.Message {
+	m.Title, m.Tone, m.Body = "Waiting for approval: "+what, bot.Working, changes(r.Plan)
+	m.Fields = fields("approvals", approvalLine(r))
+	if !r.Expires.IsZero() {
+		m.Fields = append(m.Fields, bot.Field{Name: "expires", Value: r.Expires.UTC().Format(moment)})
+	}
+	first, _, _ := strings.Cut(r.Version.Message, "\n")
+	if text := strings.TrimSpace(releases.ShortSHA(r.Version.SHA) + " " + first); text != "" {
+		m.Fields = append(m.Fields, bot.Field{Name: "commit", Value: text, URL: r.Version.URL})
+	}
+	plan := r.PlanWord()
+	m.Buttons = []bot.Button{
+		{Label: "Approve", Tone: bot.Good, Args: []string{"/gimlet", "approve", r.ID, plan}},
+		{Label: "Reject", Tone: bot.Bad, Args: []string{"/gimlet", "reject", r.ID, plan}, Confirm: fmt.Sprintf("Reject %s? This ends the request.", what)},
+		{Label: "Cancel", Args: []string{"/gimlet", "cancel", r.ID}, Confirm: fmt.Sprintf("Take the request for %s back?", what)},
+	}
+	return m
+}
+
+const moment = "2 Jan 15:04 MST"
+
+// approvalLine is how the votes stand.
+func approvalLine(r releases.Release) string {
+	approvers := r.Approvers()
+	text := fmt.Sprintf("%d of %d", len(approvers), r.Approval.Count)
+	if len(r.Approval.From) > 0 {
+		text += " of " + strings.Join(r.Approval.From, " or ")
+	}
+	if len(approvers) > 0 {
+		text += " (" + names(approvers) + ")"
+	}
+	return text
+}
+
+func names(actors []releases.Actor) string {
+	var all []string
+	for _, a := range actors {
+		all = append(all, a.Name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// decided says who decided on a release that had to be voted on, and when.
+func decided(r releases.Release) []bot.Field {
+	at := r.Decided()
+	if at.IsZero() || len(r.Approvers()) == 0 {
+		return nil
+	}
+	return []bot.Field{{Name: "approved by", Value: names(r.Approvers()) + ", " + at.UTC().Format(moment)}}
+}
+
+// live shows a release that is in the repository.
+func live(m bot.Message, r releases.Release, done string) bot.Message {
+	m.Title, m.Tone, m.Body = done, bot.Good, changes(r.Plan)
+	m.Fields = append(fields("commit", releases.ShortSHA(r.Commit)), decided(r)...)
+	m.Buttons = []bot.Button{rollbackButton(r)}
+	if r.Kind == releases.KindRollback {
+		m.Fields = append(m.Fields, bot.Field{Name: "automation", Value: fmt.Sprintf("held until /gimlet resume %s %s", r.App, r.Env)})
+		m.Buttons = []bot.Button{{Label: "Resume automation", Args: []string{"/gimlet", "resume", r.App, r.Env}}}
+	}
+	return m
 }
 
 // progress shows a release on its way. What lasts milliseconds is not told, what makes it wait is.
@@ -129,6 +265,9 @@ func progress(m bot.Message, r releases.Release, doing string) (bot.Message, boo
 		return m, true
 	case r.Status == releases.Proposed:
 		m.Body = r.Reason
+		return m, true
+	case r.Status == releases.Approved && !r.Asked.IsZero():
+		m.Fields = decided(r)
 		return m, true
 	}
 	return m, false
@@ -173,24 +312,32 @@ func changes(p *releases.Plan) string {
 	return strings.Join(lines, "\n")
 }
 
+// rollbackButton takes this release back, and no other: by its id.
 func rollbackButton(r releases.Release) bot.Button {
-	return bot.Button{
-		Label:   "Roll back",
-		Args:    []string{"/rollback", r.App, r.Env},
-		Confirm: fmt.Sprintf("Roll %s in %s back from %s?", r.App, r.Env, r.Version.Short()),
+	question := fmt.Sprintf("Roll %s in %s back from %s?", r.App, r.Env, r.Version.Short())
+	if r.From != "" {
+		question = fmt.Sprintf("Roll %s in %s back: %s → %s?", r.App, r.Env, r.Version.Short(), r.From)
 	}
-}
-
-func again(r releases.Release) []string {
-	if r.Kind == releases.KindRollback {
-		return []string{"/rollback", r.App, r.Env, r.Target}
-	}
-	return []string{"/release", r.App, r.Env, r.ArtifactID}
+	return bot.Button{Label: "Roll back", Args: []string{"/rollback", r.ID}, Confirm: question, Tone: bot.Bad}
 }
 
 func resumed(h releases.Hold, by string) bot.Message {
 	return bot.Message{
 		Title: fmt.Sprintf("Automation of %s in %s goes on", h.App, h.Env), Tone: bot.Good,
-		Footer: fmt.Sprintf("resumed by %s · held since %s by %s", by, h.At.Format("2 Jan 15:04 MST"), h.By),
+		Footer: fmt.Sprintf("resumed by %s · held since %s by %s", by, h.At.Format(moment), h.By),
 	}
+}
+
+// stray is the word to the owner about a channel that cannot be posted to.
+func stray(channel, fallback bot.Channel, cause error, at time.Time) Note {
+	m := bot.Message{
+		Tone: bot.Warning, Title: fmt.Sprintf("I cannot post in %s", channel),
+		Body: fmt.Sprintf("%v.\nInvite me there (/invite), or change the channel in the configuration. The next news try it again.", cause),
+	}
+	if fallback != "" && fallback != channel {
+		m.Footer = fmt.Sprintf("until then its news go to %s", fallback)
+	} else {
+		m.Footer = "until then its news go nowhere: notify.fallback names a channel for them"
+	}
+	return Note{Key: fmt.Sprintf("stray/%s/%s", channel, at.UTC().Format(time.DateOnly)), Message: m, Once: true}
 }

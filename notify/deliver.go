@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"gimletd/bot"
@@ -15,13 +16,24 @@ import (
 
 // Sender is a platform's way out.
 type Sender interface {
-	Send(ctx context.Context, channel bot.Channel, m bot.Message) (bot.Ref, error)
+	Send(ctx context.Context, post bot.Post) (bot.Ref, error)
 	Edit(ctx context.Context, ref bot.Ref, m bot.Message) error
+	// Find looks for a post that was sent at or after a moment, of which it is not known whether it arrived.
+	Find(ctx context.Context, post bot.Post, since time.Time) (ref bot.Ref, found bool, err error)
 }
 
-// Queue gives outcomes in order; each again until it is done.
+// Platform is a Sender and its manner.
+type Platform struct {
+	Sender
+	// EditEvery is the least time between two edits of one message; states in between are left out, the last never is.
+	// With 0 every state is told.
+	EditEvery time.Duration
+}
+
+// Queue gives outcomes in order of their Seq; each is given again at the next start until it is done.
 type Queue interface {
-	Next(ctx context.Context) (releases.Outcome, error)
+	// Next waits for the oldest outcome after one.
+	Next(ctx context.Context, after uint64) (releases.Outcome, error)
 	Done(ctx context.Context, seq uint64) error
 }
 
@@ -31,105 +43,228 @@ type Ledger interface {
 	SetSent(ctx context.Context, key, ref string) error
 }
 
-// Dispatcher delivers what the queue gives.
+// Approvers knows who may vote on a release.
+type Approvers interface {
+	// Voters are the direct channels of those who may vote and have not.
+	Voters(ctx context.Context, r releases.Release) ([]bot.Channel, error)
+	// Groups are the names to mention.
+	Groups(r releases.Release) []string
+}
+
+// Diffs gives the whole diff of a release.
+type Diffs interface {
+	Diff(ctx context.Context, releaseID string) (string, error)
+}
+
+// Dispatcher delivers what the queue gives: to each channel in a line of its own, so that none waits for another.
 type Dispatcher struct {
 	Queue        Queue
 	Ledger       Ledger
-	Senders      map[string]Sender // by platform
+	Platforms    map[string]Platform
 	Environments []releases.Environment
-	Loops        *releases.Loops
-	Now          func() time.Time
-	Log          *slog.Logger
+	Approvers    Approvers
+	Diffs        Diffs
+	// Fallback is where the news of a channel go that cannot be posted to; Owner is who is told of it. "" means nowhere.
+	Fallback, Owner bot.Channel
+	Loops           *releases.Loops
+	Now             func() time.Time
+	Log             *slog.Logger
+
+	ctx     context.Context //nolint:containedctx // the lines live as long as Run
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	lines map[bot.Channel]*line
+	open  int   // outcomes that are not done
+	fault error // what keeps news from being told
 }
 
-// Limits of one delivery.
+// Limits of delivery.
 const (
-	sendWithin = 15 * time.Second
-	maxTries   = 5
+	sendWithin = 30 * time.Second
+	lookWithin = 15 * time.Second
 	loopName   = "notifier"
 	heartbeat  = 5 * time.Second
+	// maxOpen bounds the outcomes that are held in memory; those after them wait in the store.
+	maxOpen = 20_000
 )
 
 // Run delivers until the context ends.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	for {
-		d.Loops.Beat(loopName, d.Now(), nil)
-		o, err := d.next(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // being told to stop is no failure
-		case errors.Is(err, context.DeadlineExceeded):
-			continue // nothing new: a sign of life
-		case err != nil:
-			d.Log.Error("an outcome cannot be read", "err", err)
-			d.Loops.Beat(loopName, d.Now(), err)
+	d.lines = map[bot.Channel]*line{}
+	defer d.running.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	d.ctx = ctx
+	var last uint64
+	for ctx.Err() == nil {
+		d.beat()
+		if d.full() {
 			pause(ctx, time.Second)
 			continue
 		}
-		for _, channel := range Route(o, d.Environments) {
-			if err := d.deliver(ctx, o, channel); err != nil && ctx.Err() == nil {
-				d.Log.Error("people were not told", "channel", channel, "seq", o.Seq, "kind", o.Kind, "err", err)
-			}
-		}
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // not done: it is told again at the next start
-		}
-		if err := d.Queue.Done(ctx, o.Seq); err != nil {
-			d.Log.Error("an outcome cannot be marked done", "seq", o.Seq, "err", err)
+		o, err := d.next(ctx, last)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded): // the end, or nothing new
+		case err != nil:
+			d.Log.Error("an outcome cannot be read", "err", err)
 			pause(ctx, time.Second)
+		default:
+			last = o.Seq
+			d.spread(ctx, o)
 		}
 	}
+	return nil
 }
 
-func (d *Dispatcher) next(ctx context.Context) (releases.Outcome, error) {
+func (d *Dispatcher) next(ctx context.Context, after uint64) (releases.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
-	return d.Queue.Next(ctx)
+	return d.Queue.Next(ctx, after)
 }
 
-func (d *Dispatcher) deliver(ctx context.Context, o releases.Outcome, channel bot.Channel) error {
-	m, key, ok := Compose(o)
-	if !ok {
-		return nil
+func (d *Dispatcher) beat() {
+	d.mu.Lock()
+	fault := d.fault
+	d.mu.Unlock()
+	d.Loops.Beat(loopName, d.Now(), fault)
+}
+
+func (d *Dispatcher) full() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open >= maxOpen
+}
+
+// telling counts what is left to be told of an outcome.
+type telling struct {
+	seq  uint64
+	mu   sync.Mutex
+	left int
+}
+
+// spread gives the outcome's notes to the lines of their channels.
+func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
+	t := &telling{seq: o.Seq, left: 1}
+	d.mu.Lock()
+	d.open++
+	d.mu.Unlock()
+	add := func(channel bot.Channel, n Note) {
+		t.mu.Lock()
+		t.left++
+		t.mu.Unlock()
+		d.line(channel).add(n, t)
 	}
-	platform, _, _ := strings.Cut(string(channel), ":")
-	sender := d.Senders[platform]
-	if sender == nil {
-		return fmt.Errorf("there is no %s here", platform)
-	}
-	key += "/" + string(channel)
-	for try := 1; ; try++ {
-		err := d.tell(ctx, sender, key, channel, m)
-		var temporary *bot.TemporaryError
-		if err == nil || !errors.As(err, &temporary) || try == maxTries {
-			return err
+	notes := Compose(o)
+	for _, channel := range Route(o, d.Environments) {
+		for _, n := range notes {
+			add(channel, n)
 		}
-		pause(ctx, temporary.After)
+	}
+	if r := o.Reminder; r != nil {
+		for _, channel := range d.remind(ctx, *r) {
+			add(channel, Remind(*r))
+		}
+	}
+	if r := o.Release; r != nil && !r.Reminded.IsZero() {
+		for _, channel := range d.reminded(ctx, r.ID) {
+			n := Remind(*r)
+			n.Followup = true
+			add(channel, n)
+		}
+	}
+	d.told(ctx, t)
+}
+
+// told notes that one part of the outcome needs no more telling.
+func (d *Dispatcher) told(ctx context.Context, t *telling) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.left--
+	done := t.left == 0
+	t.mu.Unlock()
+	if !done {
+		return
+	}
+	d.mu.Lock()
+	d.open--
+	d.mu.Unlock()
+	if err := d.Queue.Done(ctx, t.seq); err != nil && ctx.Err() == nil {
+		d.Log.Error("an outcome cannot be marked done; it will be told again", "seq", t.seq, "err", err)
 	}
 }
 
-// tell edits the message with the key, or sends it when there is none yet.
-func (d *Dispatcher) tell(ctx context.Context, sender Sender, key string, channel bot.Channel, m bot.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, sendWithin)
+// remind finds who is to be reminded and remembers it, so that those messages can be followed up.
+func (d *Dispatcher) remind(ctx context.Context, r releases.Release) []bot.Channel {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
-	known, ok, err := d.Ledger.Sent(ctx, key)
+	channels, err := d.Approvers.Voters(ctx, r)
 	if err != nil {
-		return err
+		d.Log.Warn("not everybody who could vote is known", "release", r.ID, "err", err)
 	}
-	if ok {
-		var ref bot.Ref
-		if err := json.Unmarshal([]byte(known), &ref); err != nil {
-			return fmt.Errorf("ledger %s: %w", key, err)
-		}
-		return sender.Edit(ctx, ref, m)
+	text, err := json.Marshal(channels)
+	if err == nil {
+		err = d.Ledger.SetSent(ctx, "reminded/"+r.ID, string(text))
 	}
-	releases.CrashPoint("notify.before-send")
-	ref, err := sender.Send(ctx, channel, m)
-	releases.CrashPoint("notify.after-send")
 	if err != nil {
-		return err
+		d.Log.Error("a reminder is not remembered", "release", r.ID, "err", err)
 	}
-	text, err := json.Marshal(ref)
+	return channels
+}
+
+func (d *Dispatcher) reminded(ctx context.Context, id string) (channels []bot.Channel) {
+	text, ok, err := d.Ledger.Sent(ctx, "reminded/"+id)
+	if err == nil && ok {
+		err = json.Unmarshal([]byte(text), &channels)
+	}
+	if err != nil {
+		d.Log.Error("who was reminded is not known", "release", id, "err", err)
+	}
+	return channels
+}
+
+// line returns the channel's line, which it starts if there is none.
+func (d *Dispatcher) line(channel bot.Channel) *line {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lines[channel]
+	if l == nil {
+		platform, _, _ := strings.Cut(string(channel), ":")
+		l = newLine(d, channel, d.Platforms[platform])
+		d.lines[channel] = l
+		d.running.Go(func() { l.run(d.ctx) })
+	}
+	return l
+}
+
+// failing remembers what keeps news from being told; nil when they go out.
+func (d *Dispatcher) failing(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = err
+}
+
+// entry is what the ledger holds of a message: where it is, or since when it is not known whether it was sent.
+type entry struct {
+	bot.Ref
+	Tried time.Time `json:"tried,omitzero"`
+}
+
+func (d *Dispatcher) entry(ctx context.Context, key string) (e entry, err error) {
+	text, ok, err := d.Ledger.Sent(ctx, key)
+	if err != nil || !ok {
+		return e, err
+	}
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return e, fmt.Errorf("ledger %s: %w", key, err)
+	}
+	return e, nil
+}
+
+func (d *Dispatcher) setEntry(ctx context.Context, key string, e entry) error {
+	text, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}

@@ -2,16 +2,11 @@ package notify_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"gimletd/bot"
@@ -76,34 +71,78 @@ func outcomes() []releases.Outcome {
 			all = append(all, releases.Outcome{Kind: releases.ReleaseChanged, Release: &r})
 		}
 	}
+	return append(all, votes(plan)...)
+}
+
+// votes are the states of a release that has to be approved.
+func votes(plan *releases.Plan) (all []releases.Outcome) {
+	asked := time.Date(2026, 3, 4, 9, 0, 0, 0, time.UTC)
+	plan = &releases.Plan{Digest: "0123456789abcdef0123", Changes: plan.Changes[:2]}
+	ada, grace := releases.Actor{Name: "ada"}, releases.Actor{Name: "grace"}
+	yes := func(by releases.Actor) releases.Vote {
+		return releases.Vote{By: by, Yes: true, Digest: plan.Digest, At: asked}
+	}
+	one, two := []releases.Vote{yes(ada)}, []releases.Vote{yes(ada), yes(grace)}
+	for _, state := range []struct {
+		status releases.Status
+		reason string
+		votes  []releases.Vote
+	}{
+		{releases.Waiting, "0 of 2 approvals of release-managers", nil},
+		{releases.Waiting, "1 of 2 approvals of release-managers", one},
+		{releases.Approved, "approved by ada and grace", two},
+		{releases.Published, "", two},
+		{releases.Failed, "the GitOps repository refused the push: protected branch", two},
+		{releases.Proposed, "the folder was changed by somebody else meanwhile; planning again", one},
+		{releases.Rejected, "rejected by grace: not on a Friday", one},
+		{releases.Expired, "nobody decided until 2026-03-04 13:00 UTC (1 of 2 approvals)", one},
+		{releases.Cancelled, "cancelled by tess", nil},
+		{releases.Superseded, "r-newone of 9f8e7d6 by tess took its place", one},
+	} {
+		r := releases.Release{
+			ID: "r-7f3k2m", Kind: releases.KindRelease, App: "web", Env: "production", ArtifactID: "acme/web-1", Version: version(), From: "0f9e8d7",
+			RequestedBy: releases.Actor{Name: "tess"}, Status: state.status, Reason: state.reason, Plan: plan, Votes: state.votes, Asked: asked,
+			Expires: asked.Add(4 * time.Hour), Approval: &releases.Approval{Count: 2, From: []string{"release-managers"}},
+			Steps: []releases.Step{{Status: releases.Proposed, At: asked}, {Status: releases.Waiting, At: asked}},
+		}
+		if state.status != releases.Waiting {
+			r.Steps = append(r.Steps, releases.Step{Status: state.status, At: asked.Add(time.Hour)})
+		}
+		if state.status == releases.Published {
+			r.Commit = "abcdef0123456789"
+		}
+		all = append(all, releases.Outcome{Kind: releases.ReleaseChanged, Release: &r})
+		if state.status == releases.Waiting && len(state.votes) == 1 {
+			all = append(all, releases.Outcome{Kind: releases.ApprovalDue, Reminder: &r})
+		}
+	}
 	return all
 }
 
-func TestEveryMessageInEveryState(t *testing.T) {
-	var out bytes.Buffer
-	terminal := console.New(console.Config{In: strings.NewReader(""), Out: &out})
+// each calls do with every note of every outcome, and a name for it.
+func each(do func(name string, n notify.Note)) {
 	for _, o := range outcomes() {
-		m, key, ok := notify.Compose(o)
 		name := o.Kind
 		if o.Release != nil {
 			name = fmt.Sprintf("%s %s (%s)", o.Release.Kind, o.Release.Status, o.Release.Reason)
 		}
-		fmt.Fprintf(&out, "== %s\n", name)
-		if !ok {
-			fmt.Fprintln(&out, "(people are not told)")
-			continue
+		notes := notify.Compose(o)
+		if o.Reminder != nil {
+			notes = append(notes, notify.Remind(*o.Reminder))
 		}
-		fmt.Fprintf(&out, "-- %s\n", key)
-		if _, err := terminal.Send(t.Context(), "console", m); err != nil {
-			t.Fatal(err)
+		for _, n := range notes {
+			do(name, n)
 		}
-		for _, b := range m.Buttons {
-			fmt.Fprintf(&out, "   %q asks %q\n", b.Args, b.Confirm)
+		if len(notes) == 0 {
+			do(name, notify.Note{})
 		}
 	}
-	const golden = "testdata/messages.golden"
+}
+
+func compare(t *testing.T, golden, got string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(golden, out.Bytes(), 0o600); err != nil {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,9 +150,39 @@ func TestEveryMessageInEveryState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestEveryMessageInEveryState(t *testing.T) {
+	var out bytes.Buffer
+	terminal := console.New(console.Config{In: strings.NewReader(""), Out: &out})
+	each(func(name string, n notify.Note) {
+		fmt.Fprintf(&out, "== %s\n", name)
+		if n.Key == "" {
+			fmt.Fprintln(&out, "(people are not told)")
+			return
+		}
+		fmt.Fprintf(&out, "-- %s", n.Key)
+		if n.Under != "" {
+			fmt.Fprintf(&out, " in the thread of %s", n.Under)
+		}
+		if n.DiffOf != "" {
+			fmt.Fprint(&out, ", with the diff")
+		}
+		if n.Broadcast {
+			fmt.Fprint(&out, ", shown in the channel")
+		}
+		fmt.Fprintln(&out)
+		if _, err := terminal.Send(t.Context(), bot.Post{Channel: "console", Message: n.Message}); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range n.Message.Buttons {
+			fmt.Fprintf(&out, "   %q asks %q\n", b.Args, b.Confirm)
+		}
+	})
+	compare(t, "testdata/messages.golden", out.String())
 	if strings.Contains(out.String(), "\x1b") {
 		t.Error("a message carries a terminal's control sequence")
 	}
@@ -138,125 +207,4 @@ func TestRoute(t *testing.T) {
 			t.Errorf("%s: %s", c.name, diff)
 		}
 	}
-}
-
-// memory is a queue and a ledger.
-type memory struct {
-	mu     sync.Mutex
-	queue  []releases.Outcome
-	ledger map[string]string
-	empty  chan struct{}
-}
-
-func (m *memory) Next(ctx context.Context) (releases.Outcome, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.queue) > 0 {
-		return m.queue[0], nil
-	}
-	select {
-	case <-m.empty:
-	default:
-		close(m.empty)
-	}
-	m.mu.Unlock()
-	<-ctx.Done()
-	m.mu.Lock()
-	return releases.Outcome{}, ctx.Err()
-}
-
-func (m *memory) Done(_ context.Context, seq uint64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.queue[0].Seq != seq {
-		return errors.New("not the first")
-	}
-	m.queue = m.queue[1:]
-	return nil
-}
-
-func (m *memory) Sent(_ context.Context, key string) (string, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	ref, ok := m.ledger[key]
-	return ref, ok, nil
-}
-
-func (m *memory) SetSent(_ context.Context, key, ref string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.ledger[key] = ref
-	return nil
-}
-
-// platform records what it is given and fails as it is told.
-type platform struct {
-	calls []string
-	fail  []error
-}
-
-func (p *platform) next() error {
-	if len(p.fail) == 0 {
-		return nil
-	}
-	err := p.fail[0]
-	p.fail = p.fail[1:]
-	return err
-}
-
-func (p *platform) Send(_ context.Context, c bot.Channel, m bot.Message) (bot.Ref, error) {
-	p.calls = append(p.calls, fmt.Sprintf("send %s %s", c, m.Tone))
-	return bot.Ref{Channel: c, ID: "1"}, p.next()
-}
-
-func (p *platform) Edit(_ context.Context, r bot.Ref, m bot.Message) error {
-	p.calls = append(p.calls, fmt.Sprintf("edit %s/%s %s", r.Channel, r.ID, m.Tone))
-	return p.next()
-}
-
-func TestOneMessageForEachReleaseWhateverThePlatformAnswers(t *testing.T) {
-	r := func(seq uint64, status releases.Status) releases.Outcome {
-		return releases.Outcome{Seq: seq, Release: &releases.Release{ID: "r-1", Env: "staging", Status: status}}
-	}
-	for _, c := range []struct {
-		name string
-		fail []error
-		want []string
-	}{
-		{"all well", nil, []string{"send console working", "edit console/1 good"}},
-		{"busy for a while", []error{&bot.TemporaryError{After: time.Minute, Err: errors.New("429")}}, []string{"send console working", "send console working", "edit console/1 good"}},
-		{"refused for good", []error{errors.New("channel is archived")}, []string{"send console working", "send console good"}},
-		{"busy for ever", slicesRepeat(&bot.TemporaryError{After: time.Second, Err: errors.New("500")}, 5), []string{
-			"send console working", "send console working", "send console working", "send console working", "send console working", "send console good",
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := &memory{ledger: map[string]string{}, empty: make(chan struct{}), queue: []releases.Outcome{r(1, releases.Proposed), r(2, releases.Approved), r(3, releases.Published)}}
-				p := &platform{fail: c.fail}
-				d := &notify.Dispatcher{
-					Queue: m, Ledger: m, Senders: map[string]notify.Sender{"console": p}, Loops: releases.NewLoops(), Now: time.Now, Log: slog.New(slog.DiscardHandler),
-					Environments: []releases.Environment{{Name: "staging", Channels: []string{"console", "slack:#nowhere"}}},
-				}
-				ctx, stop := context.WithCancel(t.Context())
-				ended := make(chan error)
-				go func() { ended <- d.Run(ctx) }()
-				<-m.empty
-				stop()
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-				if diff := cmp.Diff(c.want, p.calls); diff != "" {
-					t.Error(diff)
-				}
-			})
-		})
-	}
-}
-
-func slicesRepeat(err error, n int) (all []error) {
-	for range n {
-		all = append(all, err)
-	}
-	return all
 }

@@ -22,14 +22,12 @@ func CommitMessage(r Release) string {
 		b.WriteString(oneLine(r.Version.URL))
 		b.WriteString("\n\n")
 	}
-	for _, trailer := range [][2]string{
-		{ReleaseTrailer, r.ID},
-		{"Artifact-Id", r.ArtifactID},
-		{"Requested-by", r.requester()},
-		{"Policy", r.Policy},
-		{"Plan-Digest", r.Plan.Digest},
-		{"Rollback-Of", r.RollbackOf},
-	} {
+	trailers := [][2]string{{ReleaseTrailer, r.ID}, {"Artifact-Id", r.ArtifactID}, {"Requested-by", r.RequestedBy.signature()}}
+	for _, a := range r.Approvers() {
+		trailers = append(trailers, [2]string{"Approved-by", a.signature()})
+	}
+	trailers = append(trailers, [][2]string{{"Policy", r.Policy}, {"Plan-Digest", r.Plan.Digest}, {"Rollback-Of", r.RollbackOf}}...)
+	for _, trailer := range trailers {
 		if trailer[1] != "" {
 			b.WriteString(trailer[0] + ": " + oneLine(trailer[1]) + "\n")
 		}
@@ -37,11 +35,12 @@ func CommitMessage(r Release) string {
 	return b.String()
 }
 
-func (r Release) requester() string {
-	if r.RequestedBy.Email == "" {
-		return r.RequestedBy.Name
+// signature is the actor as git writes people.
+func (a Actor) signature() string {
+	if a.Email == "" {
+		return a.Name
 	}
-	return r.RequestedBy.Name + " <" + r.RequestedBy.Email + ">"
+	return a.Name + " <" + a.Email + ">"
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

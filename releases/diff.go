@@ -215,6 +215,16 @@ func shortValue(value any) string {
 	return string(text)
 }
 
+// maxDiff bounds the diff that is kept with a release, in bytes.
+const maxDiff = 1 << 20
+
+func shorten(diff string) string {
+	if len(diff) <= maxDiff {
+		return diff
+	}
+	return strings.ToValidUTF8(diff[:maxDiff], "") + "\n… the rest is too long to be kept\n"
+}
+
 // TextDiff is the unified diff of two versions of a folder, without release.json and with Secrets hidden.
 func TextDiff(before, after []File) string {
 	var paths []string

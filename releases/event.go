@@ -7,6 +7,7 @@ const (
 	ArtifactShipped = "artifact.shipped"
 	ReleaseChanged  = "release.changed"
 	HoldChanged     = "hold.changed"
+	ApprovalDue     = "approval.due"
 )
 
 // Outcome is one thing that happened and that people are to be told. It is written in the same transaction as
@@ -17,8 +18,9 @@ type Outcome struct {
 	Kind     string    `json:"kind"`
 	Artifact *News     `json:"artifact,omitempty"`
 	Release  *Release  `json:"release,omitempty"`
-	Hold     *Hold     `json:"hold,omitempty"`    // HoldChanged: set, or, with Resumed, lifted
-	Resumed  string    `json:"resumed,omitempty"` // who lifted the hold
+	Reminder *Release  `json:"reminder,omitempty"` // ApprovalDue: those who have not voted are to be reminded
+	Hold     *Hold     `json:"hold,omitempty"`     // HoldChanged: set, or, with Resumed, lifted
+	Resumed  string    `json:"resumed,omitempty"`  // who lifted the hold
 }
 
 // News is what an announcement says of a new artifact.

@@ -26,6 +26,7 @@ const (
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.planLoop(ctx) })
+	group.Go(func() error { return s.watch(ctx) })
 	for name, repository := range s.repositories {
 		p := &publisher{Service: s, name: name, repository: repository, wake: s.publishing[name]}
 		group.Go(func() error { return p.loop(ctx) })
@@ -126,7 +127,7 @@ func (s *Service) plannable(ctx context.Context) (due []Release, err error) {
 		for _, r := range open {
 			target := Target{App: r.App, Env: r.Env}
 			_, gone := s.environment(r.Env)
-			if !first[target] && (r.Status == Proposed || (r.Status == Approved && gone != nil)) {
+			if !first[target] && (r.Status == Proposed || (r.Status != Publishing && gone != nil)) {
 				due = append(due, r)
 			}
 			first[target] = true
@@ -237,10 +238,33 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 		if err := tx.PutFiles(r.ID, files); err != nil {
 			return err
 		}
-		_, err = s.move(tx, current, Approved, "no approval is needed")
-		return err
+		if err := tx.PutDiff(r.ID, shorten(TextDiff(folder.Files, files))); err != nil {
+			return err
+		}
+		return s.planned(tx, current, env.Approval)
 	})
 	CrashPoint("plan.stored")
+	return err
+}
+
+// planned lets the release go, or has it wait for the votes that it needs. A rollback needs none.
+func (s *Service) planned(tx Tx, r Release, rule Approval) error {
+	if rule.Count == 0 || r.Kind == KindRollback {
+		_, err := s.move(tx, r, Approved, "no approval is needed")
+		return err
+	}
+	now := s.now()
+	r.Votes = r.Standing()
+	r.Approval, r.Asked, r.Expires, r.Reminded = &rule, now, time.Time{}, time.Time{}
+	if rule.ExpiresAfter > 0 {
+		r.Expires = now.Add(rule.ExpiresAfter)
+	}
+	met, reason := rule.Met(r, func(a Actor) []string { return a.Roles })
+	if met { // the folder is again what was voted on
+		_, err := s.move(tx, r, Approved, "approved by "+namesOf(r.Approvers()))
+		return err
+	}
+	_, err := s.move(tx, r, Waiting, reason)
 	return err
 }
 

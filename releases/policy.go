@@ -13,7 +13,8 @@ type Decision struct {
 	App    string `json:"app"`
 	Env    string `json:"env"`
 	Fires  bool   `json:"fires"`
-	Reason string `json:"reason"` // a sentence that people can read
+	Reason string `json:"reason"`         // a sentence that people can read
+	Live   string `json:"live,omitempty"` // the version that was live then
 	// Unknown says that the environment is not in the configuration.
 	Unknown bool `json:"unknown,omitempty"`
 }
@@ -31,6 +32,9 @@ type Snapshot struct {
 // Decide says whether a manifest's deploy policy releases the version, and why. It is pure.
 func Decide(target Target, deploy *Deploy, v Version, now Snapshot) Decision {
 	d := Decision{Policy: DeployPolicy, App: target.App, Env: target.Env}
+	if now.Live != nil {
+		d.Live = now.Live.Version.Short()
+	}
 	d.Fires, d.Reason = matches(deploy, v)
 	if !d.Fires {
 		return d

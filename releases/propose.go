@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,6 +15,8 @@ type Ask struct {
 	Env        string
 	ArtifactID string
 	By         Actor
+	// Request, when set, makes the request the same as another with it: what was made for that one is returned.
+	Request string
 }
 
 // Propose accepts a request: once it returns, the releases survive a crash, and the worker makes their plans. They
@@ -24,12 +27,15 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 	}
 	var made []Release
 	err := s.store.Update(ctx, func(tx Tx) error {
-		made = nil
+		request, known, err := asked(tx, ask.Request)
+		made = known
+		if err != nil || len(known) > 0 {
+			return err
+		}
 		a, err := tx.Artifact(ask.ArtifactID)
 		if err != nil {
 			return err
 		}
-		request := uuid.NewString()
 		for _, t := range a.Targets {
 			if t.Env != ask.Env || (ask.App != "" && t.App != ask.App) {
 				continue
@@ -54,6 +60,33 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 	return made, s.accepted(made, err)
 }
 
+// asked returns what was made for the request already, or, without one, a new name for it.
+func asked(tx Tx, request string) (name string, made []Release, err error) {
+	if request == "" {
+		return uuid.NewString(), nil, nil
+	}
+	made, err = tx.Releases(ReleaseQuery{Request: request, Limit: maxPast})
+	return request, made, err
+}
+
+// replaceWaiting ends a release that waits for votes in favour of a newer one for the same app and environment.
+func (s *Service) replaceWaiting(tx Tx, newer Release) error {
+	open, err := tx.OpenReleases()
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		if r.App != newer.App || r.Env != newer.Env || r.Status != Waiting {
+			continue
+		}
+		reason := fmt.Sprintf("%s of %s by %s took its place", newer.ID, newer.Version.Short(), newer.RequestedBy.Name)
+		if _, err := s.end(tx, r, Superseded, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Service) accepted(made []Release, err error) error {
 	CrashPoint("propose.after-store")
 	if err != nil {
@@ -73,6 +106,8 @@ type RollbackAsk struct {
 	// GitOps repository. "" means the one before.
 	To string
 	By Actor
+	// Request is as in Ask.
+	Request string
 }
 
 // Rollback accepts a request for a rollback.
@@ -83,7 +118,15 @@ func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error
 	var made Release
 	err := s.store.Update(ctx, func(tx Tx) error {
 		h := past{tx: tx, app: ask.App, env: ask.Env}
-		r := Release{Request: uuid.NewString(), Kind: KindRollback, App: ask.App, Env: ask.Env, RequestedBy: ask.By}
+		request, known, err := asked(tx, ask.Request)
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 {
+			made = known[0]
+			return nil
+		}
+		r := Release{Request: request, Kind: KindRollback, App: ask.App, Env: ask.Env, RequestedBy: ask.By}
 		target, live, err := h.target(ask.To)
 		if err != nil {
 			return err
@@ -113,10 +156,7 @@ func (s *Service) clear(tx Tx, ask RollbackAsk) error {
 		case r.Status == Publishing:
 			return Errorf(Conflict, "release %s of %s is being pushed to %s right now; try again in a moment", r.ID, r.App, r.Env)
 		default:
-			if err := tx.PutFiles(r.ID, nil); err != nil {
-				return err
-			}
-			if _, err := s.move(tx, r, Superseded, ask.By.Name+" rolls back"); err != nil {
+			if _, err := s.end(tx, r, Superseded, ask.By.Name+" rolls back"); err != nil {
 				return err
 			}
 		}

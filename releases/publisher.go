@@ -297,7 +297,7 @@ func (p *publisher) published(tx Tx, r Release, result Result) error {
 		return err
 	}
 	for _, o := range old {
-		if err := tx.PutFiles(o.ID, nil); err != nil {
+		if err := errors.Join(tx.PutFiles(o.ID, nil), tx.PutDiff(o.ID, "")); err != nil {
 			return err
 		}
 	}

@@ -126,23 +126,72 @@ func (s *Service) Why(ctx context.Context, app, env string) (e Explanation, err 
 	return e, err
 }
 
-// Apps returns the apps of the newest artifacts and what is live, for pickers.
+// Apps returns the names of all apps that artifacts were shipped for, in order.
 func (s *Service) Apps(ctx context.Context) (apps []string, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { apps, err = tx.Apps(); return err })
+	return apps, err
+}
+
+// Diff returns what a release changes or would change, as a unified diff; "" when it is no longer kept.
+func (s *Service) Diff(ctx context.Context, releaseID string) (diff string, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { diff, err = tx.Diff(releaseID); return err })
+	return diff, err
+}
+
+// Review returns what a release changes: its own plan while it is on its way; and what putting its files back would
+// change once it is over.
+func (s *Service) Review(ctx context.Context, releaseID string) (r Release, p Preview, err error) {
+	var files []File
 	err = s.store.View(ctx, func(tx Tx) error {
-		const recent = 200
-		shipped, err := tx.Artifacts(ArtifactQuery{Limit: recent})
-		if err != nil {
+		if r, err = tx.Release(releaseID); err != nil {
 			return err
 		}
-		for _, a := range shipped {
-			for _, t := range a.Targets {
-				apps = append(apps, t.App)
+		if p.Live, err = tx.Live(r.App, r.Env); err != nil {
+			return err
+		}
+		if r.Status.Open() && r.Plan != nil {
+			p.Changes = r.Plan.Changes
+			p.Diff, err = tx.Diff(r.ID)
+			return err
+		}
+		if r.Status != Published {
+			return Errorf(Conflict, "%s", r.AsItIs())
+		}
+		files, err = tx.Files(r.origin())
+		return err
+	})
+	if err != nil || files == nil {
+		return r, p, err
+	}
+	e, err := s.environment(r.Env)
+	if err != nil {
+		return r, p, err
+	}
+	folder, err := s.repositories[e.Repository].Read(ctx, e.Folder(r.App))
+	if err != nil {
+		return r, p, err
+	}
+	p.Changes, p.Diff = Compare(folder.Files, files), TextDiff(folder.Files, files)
+	return r, p, nil
+}
+
+// Past returns the releases that a rollback could go back to, newest first, without the one that is live.
+func (s *Service) Past(ctx context.Context, app, env string, limit int) (back []Release, err error) {
+	err = s.store.View(ctx, func(tx Tx) error {
+		back = nil
+		live, err := tx.Live(app, env)
+		if err != nil || live == nil {
+			return err
+		}
+		all, err := tx.Releases(ReleaseQuery{App: app, Env: env, Statuses: []Status{Published}, Limit: keptFiles})
+		for _, r := range all {
+			if len(back) < limit && r.Kind == KindRelease && r.Tree != live.Tree {
+				back = append(back, r)
 			}
 		}
-		return nil
+		return err
 	})
-	slices.Sort(apps)
-	return slices.Compact(apps), err
+	return back, err
 }
 
 // Preview is what a release would change, without asking for it.

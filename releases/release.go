@@ -3,6 +3,7 @@ package releases
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,18 +13,23 @@ type Status string
 // The statuses. An arrow in `moves` says which may follow which.
 const (
 	Proposed   Status = "proposed"   // accepted and remembered; its plan is being made
+	Waiting    Status = "waiting"    // planned, and waiting for votes
 	Approved   Status = "approved"   // planned, and free to go
 	Publishing Status = "publishing" // may be in the repository or not: only the repository knows
 	Published  Status = "published"  // its commit is in the repository
 	Unchanged  Status = "unchanged"  // the repository already says so: no commit
 	Failed     Status = "failed"
 	Superseded Status = "superseded" // a newer one took its place
+	Rejected   Status = "rejected"   // somebody voted against it
+	Expired    Status = "expired"    // too few voted in time
+	Cancelled  Status = "cancelled"  // taken back before it went out
 )
 
 //nolint:gochecknoglobals // the one table of allowed moves
 var moves = map[Status][]Status{
-	Proposed:   {Approved, Unchanged, Failed, Superseded},
-	Approved:   {Publishing, Proposed, Failed, Superseded},
+	Proposed:   {Waiting, Approved, Unchanged, Failed, Superseded, Cancelled},
+	Waiting:    {Approved, Proposed, Rejected, Expired, Failed, Superseded, Cancelled},
+	Approved:   {Publishing, Proposed, Failed, Superseded, Cancelled},
 	Publishing: {Published, Unchanged, Approved, Proposed, Failed},
 }
 
@@ -38,9 +44,14 @@ const (
 
 // Actor is who or what asks.
 type Actor struct {
-	Name  string `json:"name"`
-	Email string `json:"email,omitempty"`
-	Via   string `json:"via"` // console, api, policy
+	Name   string   `json:"name"`
+	Email  string   `json:"email,omitempty"`
+	Via    string   `json:"via"`              // console, slack, api, policy
+	Person string   `json:"person,omitempty"` // the same for all accounts of one person; "" when they have one only
+	User   string   `json:"user,omitempty"`   // their id on the platform
+	Roles  []string `json:"roles,omitempty"`  // those they acted with
+	Root   bool     `json:"root,omitempty"`   // has every right: who sits at the console or holds the admin token
+	Doubt  string   `json:"-"`                // why not all of their roles are known; "" when they are
 }
 
 // Release is a plan on its way to the repository. A rollback is a release whose files come from history.
@@ -63,6 +74,11 @@ type Release struct {
 	Attempts    int       `json:"attempts,omitempty"` // how often it was begun to be published
 	Reason      string    `json:"reason,omitempty"`   // why it is where it is
 	Plan        *Plan     `json:"plan,omitempty"`
+	Approval    *Approval `json:"approval,omitempty"` // the rule that it waits or waited under
+	Votes       []Vote    `json:"votes,omitempty"`
+	Asked       time.Time `json:"asked,omitzero"`    // since when it waits for votes
+	Expires     time.Time `json:"expires,omitzero"`  // until when
+	Reminded    time.Time `json:"reminded,omitzero"` // when those who had not voted were reminded
 	Commit      string    `json:"commit,omitempty"`
 	Tree        string    `json:"tree,omitempty"` // hash of the folder's tree as it was written
 	Created     time.Time `json:"created"`
@@ -105,6 +121,20 @@ func (r Release) Subject() string {
 		return fmt.Sprintf("Roll back %s to %s in %s", r.App, r.Version.Short(), r.Env)
 	}
 	return fmt.Sprintf("Release %s %s to %s", r.App, r.Version.Short(), r.Env)
+}
+
+// IsReleaseID reports whether the word has the form of a release's id.
+func IsReleaseID(word string) bool {
+	id, ok := strings.CutPrefix(word, "r-")
+	return ok && len(id) == idLetters && strings.Trim(id, idAlphabet) == ""
+}
+
+// origin is the release that the files are of.
+func (r Release) origin() string {
+	if r.Kind == KindRollback {
+		return r.Target
+	}
+	return r.ID
 }
 
 // Live is what the repository holds for an app in an environment, by our last release of it.

@@ -20,6 +20,7 @@ type Environment struct {
 	Repository string   // the GitOps repository's name
 	Path       string   // the folder in it; "" for a repository per environment
 	Channels   []string // where its news go
+	Approval   Approval
 }
 
 // Folder is where an app's files lie in the environment's repository.
@@ -265,6 +266,9 @@ func (s *Service) propose(tx Tx, r Release) (Release, error) {
 		return r, err
 	}
 	r.Key, r.Status, r.Created = key, Proposed, now
+	if err := s.replaceWaiting(tx, r); err != nil {
+		return r, err
+	}
 	r = r.note(r.Reason, now)
 	if live, err := tx.Live(r.App, r.Env); err != nil {
 		return r, err
@@ -296,12 +300,13 @@ func (s *Service) move(tx Tx, r Release, to Status, reason string) (Release, err
 // idAlphabet has no vowels, which could spell words, and no letters that look like digits.
 const idAlphabet = "23456789bcdfghjkmnpqrstvwxz"
 
+const idLetters = 6
+
 // freeID draws a release id that is not taken: r- and six characters.
 func freeID(tx Tx) (string, error) {
-	const letters = 6
 	for range 10 {
 		id := []byte("r-")
-		for range letters {
+		for range idLetters {
 			id = append(id, idAlphabet[rand.IntN(len(idAlphabet))]) //nolint:gosec // a name, not a secret
 		}
 		if _, err := tx.Release(string(id)); KindOf(err) == NotFound {

@@ -28,6 +28,8 @@ type ArtifactTx interface {
 	Artifacts(ArtifactQuery) ([]*Shipped, error)
 	// SHAs returns up to limit distinct commit hashes that start with the prefix and have a manifest for the target.
 	SHAs(prefix string, target Target, limit int) ([]string, error)
+	// Apps returns the names of all apps that artifacts were shipped for.
+	Apps() ([]string, error)
 	// Seen returns the artifact that was remembered under the fingerprint within the day before now, or "".
 	Seen(fingerprint string, now time.Time) (string, error)
 	Remember(fingerprint, value string, now time.Time) error
@@ -43,6 +45,9 @@ type ReleaseTx interface {
 	OpenReleases() ([]Release, error)
 	PutFiles(releaseID string, files []File) error // nil removes them
 	Files(releaseID string) ([]File, error)
+	// PutDiff keeps what the release's plan changes, as a unified diff.
+	PutDiff(releaseID, diff string) error
+	Diff(releaseID string) (string, error)
 }
 
 // StateTx keeps what is live, what is held, and the outbox.

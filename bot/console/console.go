@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"unicode"
+	"time"
 
 	"gimletd/bot"
 
@@ -30,8 +30,8 @@ type Config struct {
 	NoColor bool
 	// Settle waits until what was asked for has happened and was told. In a pipe it runs before each line is read.
 	Settle func(context.Context) error
-	// Complete suggests words for the one that is being typed, given those before it.
-	Complete func(before []string) []string
+	// Completer suggests words.
+	Completer bot.Completer
 }
 
 // Console is a chat in a terminal or a pipe. It implements notify.Sender.
@@ -60,13 +60,16 @@ func New(c Config) *Console {
 	return console
 }
 
-// Send prints a message.
-func (c *Console) Send(_ context.Context, channel bot.Channel, m bot.Message) (bot.Ref, error) {
+// Send prints a message. There are no threads here: what would go into one can be asked for.
+func (c *Console) Send(_ context.Context, post bot.Post) (bot.Ref, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sent++
-	ref := bot.Ref{Channel: channel, ID: strconv.Itoa(c.sent)}
-	return ref, c.print(m)
+	ref := bot.Ref{Channel: post.Channel, ID: strconv.Itoa(c.sent)}
+	if post.Thread != "" {
+		return ref, nil
+	}
+	return ref, c.print(post.Message)
 }
 
 // Edit prints the message's new state: what scrolled by cannot be changed.
@@ -74,6 +77,11 @@ func (c *Console) Edit(_ context.Context, _ bot.Ref, m bot.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.print(m)
+}
+
+// Find finds nothing: what was printed by an earlier life of the process is not ours to read.
+func (c *Console) Find(context.Context, bot.Post, time.Time) (bot.Ref, bool, error) {
+	return bot.Ref{}, false, nil
 }
 
 // print needs the lock.
@@ -115,7 +123,7 @@ func (c *Console) piped(ctx context.Context, handler bot.Handler) error {
 			continue
 		}
 		c.mu.Lock()
-		_, err := fmt.Fprintf(c.out, "> %s\n", clean(line))
+		_, err := fmt.Fprintf(c.out, "> %s\n", bot.Clean(line))
 		c.mu.Unlock()
 		if err != nil {
 			return err
@@ -223,7 +231,7 @@ func (c *Console) interactive(ctx context.Context, handler bot.Handler) error {
 			return nil
 		}
 		confirm := func(question string) (bool, error) {
-			terminal.SetPrompt(clean(question) + " [y/N] ")
+			terminal.SetPrompt(bot.Clean(question) + " [y/N] ")
 			defer terminal.SetPrompt("> ")
 			answer, err := next()
 			return strings.EqualFold(strings.TrimSpace(answer), "y"), err
@@ -243,7 +251,7 @@ func (c *Console) handle(ctx context.Context, handler bot.Handler, line string, 
 	if line == "" {
 		return nil
 	}
-	req := bot.Request{User: c.config.User, Channel: Channel}
+	req := bot.Request{User: c.config.User, Channel: Channel, At: time.Now()}
 	if number, err := strconv.Atoi(line); err == nil {
 		button, ok := c.button(number)
 		if !ok {
@@ -256,17 +264,19 @@ func (c *Console) handle(ctx context.Context, handler bot.Handler, line string, 
 		}
 		req.Args, req.Clicked = button.Args, true
 	} else {
-		args, err := Split(line)
+		args, err := bot.Split(line)
 		if err != nil {
 			return c.say(bot.Message{Tone: bot.Warning, Title: err.Error()})
 		}
 		req.Args = args
 	}
 	reply := handler.Handle(ctx, req)
-	if reply.Silent {
-		return nil
+	for _, m := range reply.Messages {
+		if err := c.say(m); err != nil {
+			return err
+		}
 	}
-	return c.say(reply.Message)
+	return nil
 }
 
 func (c *Console) button(number int) (bot.Button, bool) {
@@ -284,20 +294,29 @@ func (c *Console) say(m bot.Message) error {
 	return c.print(m)
 }
 
+// completeWithin is how long the one who types waits for suggestions.
+const completeWithin = time.Second
+
 // complete extends the word before the cursor when there is one way to, and else by what all ways share.
 func (c *Console) complete(line string, pos int, key rune) (string, int, bool) {
-	if key != '\t' || c.config.Complete == nil || pos != len(line) {
+	if key != '\t' || c.config.Completer == nil || pos != len(line) {
 		return "", 0, false
 	}
 	words := strings.Fields(line)
-	last := ""
-	if len(words) > 0 && !strings.HasSuffix(line, " ") {
-		last, words = words[len(words)-1], words[:len(words)-1]
+	if len(words) == 0 || strings.HasSuffix(line, " ") {
+		words = append(words, "")
+	}
+	last := words[len(words)-1]
+	ctx, cancel := context.WithTimeout(context.Background(), completeWithin)
+	defer cancel()
+	found, err := c.config.Completer.Complete(ctx, bot.Request{User: c.config.User, Channel: Channel, Args: words})
+	if err != nil {
+		return "", 0, false
 	}
 	var fits []string
-	for _, word := range c.config.Complete(words) {
-		if strings.HasPrefix(word, last) {
-			fits = append(fits, word)
+	for _, choice := range found {
+		if strings.HasPrefix(choice.Word, last) {
+			fits = append(fits, choice.Word)
 		}
 	}
 	if len(fits) == 0 {
@@ -314,37 +333,4 @@ func (c *Console) complete(line string, pos int, key rune) (string, int, bool) {
 	}
 	line = strings.TrimSuffix(line, last) + shared
 	return line, len(line), true
-}
-
-// Split cuts a line into words as a shell does: by spaces, with quotes around words that have some inside.
-func Split(line string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	quote, inWord := rune(0), false
-	for _, r := range line {
-		switch {
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '"' || r == '\'':
-			quote, inWord = r, true
-		case unicode.IsSpace(r):
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
-				inWord = false
-			}
-		default:
-			word.WriteRune(r)
-			inWord = true
-		}
-	}
-	if quote != 0 {
-		return nil, fmt.Errorf("a %c is not closed", quote)
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	return words, nil
 }

@@ -22,12 +22,12 @@ type echo struct{ clicked []bool }
 func (e *echo) Handle(_ context.Context, req bot.Request) bot.Reply {
 	e.clicked = append(e.clicked, req.Clicked)
 	if req.Args[0] == "/silent" {
-		return bot.Reply{Silent: true}
+		return bot.Reply{}
 	}
-	return bot.Reply{Message: bot.Message{
+	return bot.Say(bot.Message{
 		Title:   fmt.Sprintf("%s says %q", req.User.Name, req.Args),
 		Buttons: []bot.Button{{Label: "Again", Args: []string{"/again", "with spaces"}, Confirm: "Sure?"}},
-	}}
+	})
 }
 
 func TestAPipeSettlesBeforeEachLine(t *testing.T) {
@@ -101,7 +101,7 @@ func TestMessagesOfStrangersCannotMoveTheCursor(t *testing.T) {
 		Title: evil, Body: evil, Code: "+" + evil, Footer: evil, Fields: []bot.Field{{Name: evil, Value: evil}},
 		Table: [][]string{{"HEAD", "X"}, {evil, "häß"}, {"short", ""}}, Buttons: []bot.Button{{Label: evil}},
 	}
-	ref, err := c.Send(t.Context(), console.Channel, m)
+	ref, err := c.Send(t.Context(), bot.Post{Channel: console.Channel, Message: m})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestMessagesOfStrangersCannotMoveTheCursor(t *testing.T) {
 func FuzzSplit(f *testing.F) {
 	f.Add(`/release "a b" 'c'`)
 	f.Fuzz(func(t *testing.T, line string) {
-		words, err := console.Split(line)
+		words, err := bot.Split(line)
 		if err != nil {
 			return
 		}
@@ -134,7 +134,7 @@ func FuzzSplit(f *testing.F) {
 			}
 			quoted = append(quoted, `"`+w+`"`)
 		}
-		again, err := console.Split(strings.Join(quoted, " "))
+		again, err := bot.Split(strings.Join(quoted, " "))
 		if err != nil || !slices.Equal(words, again) {
 			t.Errorf("%q became %q, then %q %v", line, words, again, err)
 		}

@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"gimletd/bot"
@@ -48,22 +47,26 @@ func (s style) symbol(t bot.Tone) string {
 // message renders a message; first is the number of its first button.
 func (s style) message(m bot.Message, first int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n", s.symbol(m.Tone), s.paint(bold, clean(m.Title)))
+	fmt.Fprintf(&b, "%s %s\n", s.symbol(m.Tone), s.paint(bold, bot.Clean(m.Title)))
 	for _, f := range m.Fields {
-		fmt.Fprintf(&b, "    %s %s\n", s.paint(dim, clean(f.Name)+":"), clean(f.Value))
+		value := f.Value
+		if f.URL != "" && f.URL != f.Value {
+			value += " " + f.URL
+		}
+		fmt.Fprintf(&b, "    %s %s\n", s.paint(dim, bot.Clean(f.Name)+":"), bot.Clean(value))
 	}
 	for line := range strings.Lines(m.Body) {
-		fmt.Fprintf(&b, "    %s\n", clean(strings.TrimRight(line, "\n")))
+		fmt.Fprintf(&b, "    %s\n", bot.Clean(strings.TrimRight(line, "\n")))
 	}
 	s.table(&b, m.Table)
 	for line := range strings.Lines(m.Code) {
-		b.WriteString("    " + s.diffLine(clean(strings.TrimRight(line, "\n"))) + "\n")
+		b.WriteString("    " + s.diffLine(bot.Clean(strings.TrimRight(line, "\n"))) + "\n")
 	}
 	if m.Footer != "" {
-		fmt.Fprintf(&b, "    %s\n", s.paint(dim, clean(m.Footer)))
+		fmt.Fprintf(&b, "    %s\n", s.paint(dim, bot.Clean(m.Footer)))
 	}
 	for i, button := range m.Buttons {
-		fmt.Fprintf(&b, "    %s %s\n", s.paint(blue, fmt.Sprintf("[%d]", first+i)), clean(button.Label))
+		fmt.Fprintf(&b, "    %s %s\n", s.paint(blue, fmt.Sprintf("[%d]", first+i)), bot.Clean(button.Label))
 	}
 	return b.String()
 }
@@ -87,13 +90,13 @@ func (s style) table(b *strings.Builder, rows [][]string) {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(clean(cell)))
+			widths[i] = max(widths[i], utf8.RuneCountInString(bot.Clean(cell)))
 		}
 	}
 	for n, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
-			cell = clean(cell)
+			cell = bot.Clean(cell)
 			line.WriteString(cell)
 			if i < len(row)-1 {
 				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
@@ -105,18 +108,4 @@ func (s style) table(b *strings.Builder, rows [][]string) {
 		}
 		fmt.Fprintf(b, "    %s\n", text)
 	}
-}
-
-// clean takes out of a text what could move the cursor, change the terminal, or show words in another order: much of
-// what is printed was written by strangers.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n' || r == '\r':
-			return ' '
-		case unicode.IsControl(r), r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f:
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "�"))
 }

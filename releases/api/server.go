@@ -110,7 +110,7 @@ func (s *Server) authenticate(r *http.Request) error {
 }
 
 // caller is who the admin token speaks for.
-func caller() releases.Actor { return releases.Actor{Name: "admin", Via: "api"} }
+func caller() releases.Actor { return releases.Actor{Name: "admin", Via: "api", Root: true} }
 
 // fail answers with an error. It is the one place where kinds become status codes.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -256,3 +256,16 @@ func (t *transaction) NextKey(now time.Time) (releases.Key, error) {
 	}
 	return next, meta.Put([]byte("last_key"), key(next))
 }
+
+// Apps returns the apps of all artifacts. It skips from one name in the index to the next, so that its cost follows the
+// apps, not the artifacts.
+func (t *transaction) Apps() (apps []string, err error) {
+	prefix := []byte{byApp, ':'}
+	cursor := t.tx.Bucket(bucketArtifactTerms).Cursor()
+	for k, _ := cursor.Seek(prefix); bytes.HasPrefix(k, prefix); {
+		end := bytes.IndexByte(k, 0)
+		apps = append(apps, string(k[len(prefix):end]))
+		k, _ = cursor.Seek(append(bytes.Clone(k[:end]), 1)) // a name holds nothing below 1
+	}
+	return apps, nil
+}

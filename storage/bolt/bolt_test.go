@@ -43,7 +43,7 @@ func TestWhatWasWrittenIsThereAfterOpeningAgain(t *testing.T) {
 	}
 	db = open(t, path)
 	defer func() { _ = db.Close() }()
-	if o, err := db.Next(t.Context()); err != nil || o.Kind != "x" {
+	if o, err := db.Next(t.Context(), 0); err != nil || o.Kind != "x" {
 		t.Errorf("got %+v %v", o, err)
 	}
 }
@@ -98,10 +98,10 @@ func TestAPoisonedOutcomeIsParkedAndTheNextOneTold(t *testing.T) {
 	if err := db.Update(t.Context(), func(tx releases.Tx) error { return tx.Publish(releases.Outcome{Kind: "good"}) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "outcome 1 cannot be read and was parked") {
+	if _, err := db.Next(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "outcome 1 cannot be read and was parked") {
 		t.Errorf("got %v", err)
 	}
-	if o, err := db.Next(t.Context()); err != nil || o.Kind != "good" {
+	if o, err := db.Next(t.Context(), 0); err != nil || o.Kind != "good" {
 		t.Errorf("got %+v %v", o, err)
 	}
 }

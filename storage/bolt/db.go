@@ -45,6 +45,8 @@ var (
 	bucketReleaseTerms  = []byte("release_terms")
 	bucketOpen          = []byte("open")
 	bucketFiles         = []byte("files")
+	bucketDiffs         = []byte("diffs")
+	bucketInbox         = []byte("inbox")
 	bucketLive          = []byte("live")
 	bucketHolds         = []byte("holds")
 	bucketOutbox        = []byte("outbox")
@@ -77,7 +79,7 @@ func Open(c Config, now func() time.Time) (*DB, error) {
 func prepare(tx *bbolt.Tx) error {
 	for _, name := range [][]byte{
 		bucketMeta, bucketArtifacts, bucketArtifactIDs, bucketArtifactTerms, bucketSeen, bucketReleases, bucketReleaseIDs,
-		bucketReleaseTerms, bucketOpen, bucketFiles, bucketLive, bucketHolds, bucketOutbox, bucketParked, bucketLedger,
+		bucketReleaseTerms, bucketOpen, bucketFiles, bucketDiffs, bucketInbox, bucketLive, bucketHolds, bucketOutbox, bucketParked, bucketLedger,
 	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err

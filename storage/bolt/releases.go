@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"gimletd/releases"
+
+	"go.etcd.io/bbolt"
 )
 
 // The fields of a release that queries select by, beside byTarget and byEnv.
@@ -124,33 +126,62 @@ func (t *transaction) PutFiles(releaseID string, files []releases.File) error {
 	if files == nil {
 		return bucket.Delete([]byte(releaseID))
 	}
+	return putPacked(bucket, releaseID, files)
+}
+
+// putPacked stores a value as compressed JSON.
+func putPacked(bucket *bbolt.Bucket, name string, value any) error {
 	var packed bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(zip).Encode(files); err != nil {
+	if err := json.NewEncoder(zip).Encode(value); err != nil {
 		return err
 	}
 	if err := zip.Close(); err != nil {
 		return err
 	}
-	return bucket.Put([]byte(releaseID), packed.Bytes())
+	return bucket.Put([]byte(name), packed.Bytes())
 }
 
-// Files returns the files of a release's plan, or a NotFound Error when they are no longer kept.
-func (t *transaction) Files(releaseID string) ([]releases.File, error) {
-	packed := t.tx.Bucket(bucketFiles).Get([]byte(releaseID))
+func getPacked(bucket *bbolt.Bucket, name string, into any) (found bool, err error) {
+	packed := bucket.Get([]byte(name))
 	if packed == nil {
-		return nil, releases.Errorf(releases.NotFound, "the files of release %s are no longer kept", releaseID)
+		return false, nil
 	}
 	zip, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
+		return true, err
+	}
+	return true, json.NewDecoder(zip).Decode(into)
+}
+
+// Files returns the files of a release's plan, or a NotFound Error when they are no longer kept.
+func (t *transaction) Files(releaseID string) (files []releases.File, err error) {
+	found, err := getPacked(t.tx.Bucket(bucketFiles), releaseID, &files)
+	if err != nil {
 		return nil, fmt.Errorf("files of release %s: %w", releaseID, err)
 	}
-	var files []releases.File
-	if err := json.NewDecoder(zip).Decode(&files); err != nil {
-		return nil, fmt.Errorf("files of release %s: %w", releaseID, err)
+	if !found {
+		return nil, releases.Errorf(releases.NotFound, "the files of release %s are no longer kept", releaseID)
 	}
 	return files, nil
+}
+
+// PutDiff keeps what a release's plan changes; "" removes it.
+func (t *transaction) PutDiff(releaseID, diff string) error {
+	bucket := t.tx.Bucket(bucketDiffs)
+	if diff == "" {
+		return bucket.Delete([]byte(releaseID))
+	}
+	return putPacked(bucket, releaseID, diff)
+}
+
+// Diff returns what a release's plan changes, or "" when that is nothing or no longer kept.
+func (t *transaction) Diff(releaseID string) (diff string, err error) {
+	if _, err = getPacked(t.tx.Bucket(bucketDiffs), releaseID, &diff); err != nil {
+		return "", fmt.Errorf("diff of release %s: %w", releaseID, err)
+	}
+	return diff, nil
 }

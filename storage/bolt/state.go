@@ -86,15 +86,15 @@ func (t *transaction) Publish(o releases.Outcome) error {
 	return bucket.Put(key(releases.Key(seq)), body)
 }
 
-// Next waits for the oldest outcome that is not Done. A record that cannot be read is parked, so that it does not
+// Next waits for the oldest outcome after one that is not Done. A record that cannot be read is parked, so that it does not
 // keep the ones after it from being told, and returned as an error that names it.
-func (db *DB) Next(ctx context.Context) (releases.Outcome, error) {
+func (db *DB) Next(ctx context.Context, after uint64) (releases.Outcome, error) {
 	for {
 		var o releases.Outcome
 		var poison []byte
 		found := false
 		err := db.bolt.View(func(tx *bbolt.Tx) error {
-			k, body := tx.Bucket(bucketOutbox).Cursor().First()
+			k, body := tx.Bucket(bucketOutbox).Cursor().Seek(key(releases.Key(after + 1)))
 			if k == nil {
 				return nil
 			}

@@ -17,7 +17,7 @@ import (
 
 // Outbox is the other side of what transactions publish.
 type Outbox interface {
-	Next(ctx context.Context) (releases.Outcome, error)
+	Next(ctx context.Context, after uint64) (releases.Outcome, error)
 	Done(ctx context.Context, seq uint64) error
 	Pending() int
 }
@@ -359,7 +359,7 @@ func testOutbox(t *testing.T, s Store) {
 	}
 	next := func(want string) releases.Outcome {
 		t.Helper()
-		o, err := s.Next(t.Context())
+		o, err := s.Next(t.Context(), 0)
 		if err != nil || o.Kind != want {
 			t.Fatalf("got %+v %v, want %s", o, err, want)
 		}
@@ -376,7 +376,7 @@ func testOutbox(t *testing.T, s Store) {
 	done(next("two"))
 	got := make(chan releases.Outcome)
 	go func() {
-		o, _ := s.Next(t.Context())
+		o, _ := s.Next(t.Context(), 0)
 		got <- o
 	}()
 	publish("three")
@@ -387,7 +387,7 @@ func testOutbox(t *testing.T, s Store) {
 	done(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Next(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := s.Next(ctx, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("a wait that is given up: %v", err)
 	}
 }

@@ -1,0 +1,214 @@
+// Package slack speaks with people in Slack: by Socket Mode or by HTTP, with slash commands, buttons, modals, a message
+// shortcut and App Home. It knows chat and nothing of releases; what people want goes to a bot.Receiver, what they are
+// told comes as bot.Messages. https://docs.slack.dev
+package slack
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"gimletd/bot"
+
+	"github.com/slack-go/slack"
+)
+
+// Platform is Slack's name in channels and users.
+const Platform = "slack"
+
+// EditEvery is the least time between two edits of one message: chat.update allows 50 a minute for all of them.
+const EditEvery = 3 * time.Second
+
+// Config is the Slack app. It has an AppToken (Socket Mode) or a SigningSecret (HTTP).
+type Config struct {
+	BotToken      string
+	AppToken      string
+	SigningSecret string
+	Commands      Commands
+	APIURL        string        // ends with a slash
+	Channels      []bot.Channel // those of the configuration, by whose names requests are known
+}
+
+// Commands are the names of the slash commands.
+type Commands struct{ Release, Rollback, Gimlet string }
+
+// Slack is a connection to a workspace. It is a notify.Sender, a bot.Answerer and a bot.Directory.
+type Slack struct {
+	config Config
+	api    *slack.Client
+	client *http.Client
+	now    func() time.Time
+	log    *slog.Logger
+	beat   func(fault error)
+
+	receiver  bot.Receiver
+	handler   bot.Handler
+	completer bot.Completer
+	work      context.Context //nolint:containedctx // what goes on after an acknowledgement lives as long as Run
+	busy      sync.WaitGroup
+
+	limits    *limits
+	channels  channelNames
+	groups    groups
+	users     users
+	replays   seen // signatures
+	clicks    seen // double ones
+	responses responses
+
+	mu       sync.Mutex
+	identity identity
+}
+
+// identity is who the bot token belongs to.
+type identity struct{ team, app, bot, url string }
+
+// New makes a Slack. beat is told, at each sign of life, what keeps it from its work, if anything.
+func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(fault error)) *Slack {
+	s := &Slack{
+		config: c, client: client, now: now, log: log.With("component", "slack"), beat: beat,
+		limits: newLimits(now), work: context.Background(),
+		replays: seen{lifetime: replayWindow}, clicks: seen{lifetime: doubleClick}, responses: responses{urls: map[string]responseURL{}},
+	}
+	options := []slack.Option{slack.OptionAPIURL(c.APIURL), slack.OptionHTTPClient(client)}
+	if c.AppToken != "" {
+		options = append(options, slack.OptionAppLevelToken(c.AppToken))
+	}
+	s.api = slack.New(c.BotToken, options...)
+	return s
+}
+
+// Connect says where requests go: those that change something to the receiver; previews, pages and suggestions, for which
+// somebody waits, to the others.
+func (s *Slack) Connect(r bot.Receiver, h bot.Handler, c bot.Completer) {
+	s.receiver, s.handler, s.completer = r, h, c
+}
+
+// Limits of background work.
+const (
+	replayWindow  = 10 * time.Minute
+	doubleClick   = 10 * time.Second
+	backgroundFor = time.Minute
+	identifyEvery = 5 * time.Minute
+	beatEvery     = 20 * time.Second
+	retryIdentity = 5 * time.Second
+)
+
+// Run keeps the connection until the context ends.
+func (s *Slack) Run(ctx context.Context) error {
+	s.work = context.WithoutCancel(ctx)
+	defer s.busy.Wait()
+	if s.config.AppToken != "" {
+		s.busy.Go(func() { s.socket(ctx) })
+	}
+	for {
+		err := s.identify(ctx)
+		if err == nil {
+			err = s.channels.resolve(ctx, s)
+		}
+		s.beat(err)
+		wait := identifyEvery
+		if err != nil {
+			wait = retryIdentity
+			if ctx.Err() == nil {
+				s.log.Warn("Slack cannot be reached", "err", err)
+			}
+		}
+		if !s.wait(ctx, wait, err) {
+			return nil
+		}
+	}
+}
+
+// wait gives signs of life until the time is over; false means the context is.
+func (s *Slack) wait(ctx context.Context, d time.Duration, fault error) bool {
+	for d > 0 {
+		step := min(d, beatEvery)
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return false
+		}
+		d -= step
+		s.beat(fault)
+	}
+	return true
+}
+
+// identify learns whose token it is, so that payloads of others are refused.
+func (s *Slack) identify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	var found identity
+	err := s.call("auth.test", "", func() error {
+		res, err := s.api.AuthTestContext(ctx)
+		if err == nil {
+			found = identity{team: res.TeamID, bot: res.BotID, url: res.URL}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = s.call("bots.info", "", func() error {
+		b, err := s.api.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: found.bot})
+		if err == nil {
+			found.app = b.AppID
+		}
+		return err
+	})
+	if err != nil {
+		s.log.Warn("the app's id is not known, so payloads are checked by signature and workspace only", "err", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identity = found
+	return nil
+}
+
+func (s *Slack) whoami() identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// background runs something for which nobody waits.
+func (s *Slack) background(what string, do func(ctx context.Context) error) {
+	s.busy.Go(func() {
+		ctx, cancel := context.WithTimeout(s.work, backgroundFor)
+		defer cancel()
+		defer s.survive(what)
+		if err := do(ctx); err != nil {
+			s.log.Warn(what+" failed", "err", err)
+		}
+	})
+}
+
+// survive keeps one bad event from ending the process.
+func (s *Slack) survive(what string) {
+	if p := recover(); p != nil {
+		s.log.Error(what+" panicked", "panic", p)
+	}
+}
+
+// canonical returns the command's own name for the one that this workspace has for it.
+func (s *Slack) canonical(command string) (string, bool) {
+	switch command {
+	case s.config.Commands.Release:
+		return "/release", true
+	case s.config.Commands.Rollback:
+		return "/rollback", true
+	case s.config.Commands.Gimlet:
+		return "/gimlet", true
+	}
+	return "", false
+}
+
+func (s *Slack) user(id, name string) bot.User {
+	return bot.User{Platform: Platform, ID: id, Name: name}
+}
+
+// id is the part of a channel that Slack knows.
+func id(c bot.Channel) string { return strings.TrimPrefix(string(c), Platform+":") }

@@ -1,0 +1,94 @@
+package slack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/slack-go/slack"
+	"github.com/slack-go/slack/socketmode"
+)
+
+// socket keeps a Socket Mode connection: https://docs.slack.dev/apis/events-api/using-socket-mode
+func (s *Slack) socket(ctx context.Context) {
+	const first, last = time.Second, time.Minute
+	wait := first
+	for ctx.Err() == nil {
+		began := s.now()
+		client := socketmode.New(s.api)
+		serving, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); s.serve(serving, client) }()
+		err := client.RunContext(serving)
+		stop()
+		<-done
+		if ctx.Err() != nil {
+			return
+		}
+		s.beat(fmt.Errorf("the Socket Mode connection ended: %w", err))
+		s.log.Warn("the Socket Mode connection ended", "err", err)
+		if s.now().Sub(began) > last {
+			wait = first
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, last)
+	}
+}
+
+// serve hands each event to a goroutine of its own, so that none waits for another.
+func (s *Slack) serve(ctx context.Context, client *socketmode.Client) {
+	for {
+		select {
+		case e := <-client.Events:
+			s.busy.Go(func() { s.envelope(ctx, client, e) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// envelope handles one event and acknowledges it. What is not acknowledged comes again, or Slack tells the person.
+func (s *Slack) envelope(ctx context.Context, client *socketmode.Client, e socketmode.Event) {
+	if e.Type == socketmode.EventTypeConnected {
+		s.beat(nil)
+		s.log.Info("connected to Slack by Socket Mode")
+	}
+	if e.Request == nil || e.Request.EnvelopeID == "" {
+		return
+	}
+	payload, err := s.safely(func() (any, error) {
+		switch e.Type {
+		case socketmode.EventTypeSlashCommand:
+			c, ok := e.Data.(slack.SlashCommand)
+			if !ok {
+				return nil, errMalformed
+			}
+			return s.slash(ctx, c)
+		case socketmode.EventTypeInteractive:
+			return s.interaction(ctx, e.Request.Payload)
+		case socketmode.EventTypeEventsAPI:
+			return nil, s.event(e.Request.Payload)
+		default:
+			return nil, nil
+		}
+	})
+	if err != nil && !errors.Is(err, errForeign) && !errors.Is(err, errMalformed) {
+		s.log.Warn("an event was not taken", "type", e.Type, "err", err)
+		return
+	}
+	if err != nil {
+		s.log.Warn("an event was refused", "type", e.Type, "err", err)
+	}
+	if payload == nil {
+		err = client.AckCtx(ctx, e.Request.EnvelopeID, nil)
+	} else {
+		err = client.AckCtx(ctx, e.Request.EnvelopeID, payload)
+	}
+	if err != nil {
+		s.log.Warn("an event was not acknowledged", "type", e.Type, "err", err)
+	}
+}

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gimletd/bot"
+	"gimletd/bot/slack"
+	"gimletd/commands"
+	"gimletd/releases"
+)
+
+// PersonConfig is somebody with all their accounts.
+type PersonConfig struct {
+	Name  string `yaml:"name"`
+	Email string `yaml:"email"`
+	Slack string `yaml:"slack"` // user id
+}
+
+// RoleConfig says what its members may do, and where.
+type RoleConfig struct {
+	Name         string   `yaml:"name"`
+	Members      []string `yaml:"members"`
+	Can          []string `yaml:"can"`
+	Environments []string `yaml:"environments"` // globs; all without
+	Apps         []string `yaml:"apps"`         // globs; all without
+}
+
+// ApprovalConfig says how many of whom must agree before a release goes out.
+type ApprovalConfig struct {
+	Count        int           `yaml:"count"`
+	From         []string      `yaml:"from"` // roles
+	Not          []string      `yaml:"not"`  // requester, authors
+	ExpiresAfter time.Duration `yaml:"expiresAfter"`
+	RemindAfter  time.Duration `yaml:"remindAfter"`
+}
+
+// NotifyConfig is where news go that have no other place.
+type NotifyConfig struct {
+	Fallback string `yaml:"fallback"` // a channel
+	Owner    string `yaml:"owner"`    // a person
+}
+
+// SlackConfig is the Slack app.
+type SlackConfig struct {
+	BotToken          releases.Secret     `yaml:"botToken"`
+	BotTokenFile      string              `yaml:"botTokenFile"`
+	AppToken          releases.Secret     `yaml:"appToken"` // Socket Mode
+	AppTokenFile      string              `yaml:"appTokenFile"`
+	SigningSecret     releases.Secret     `yaml:"signingSecret"` // HTTP
+	SigningSecretFile string              `yaml:"signingSecretFile"`
+	Commands          SlackCommandsConfig `yaml:"commands"`
+	APIURL            string              `yaml:"apiURL"`
+}
+
+// SlackCommandsConfig are the names of the slash commands.
+type SlackCommandsConfig struct {
+	Release  string `yaml:"release"`
+	Rollback string `yaml:"rollback"`
+	Gimlet   string `yaml:"gimlet"`
+}
+
+func slackDefaults() SlackConfig {
+	return SlackConfig{
+		Commands: SlackCommandsConfig{Release: "/release", Rollback: "/rollback", Gimlet: "/gimlet"}, APIURL: "https://slack.com/api/",
+	}
+}
+
+func (c SlackConfig) enabled() bool { return c.BotToken != "" }
+
+// socketMode reports whether Slack is reached by a connection of ours instead of calls of theirs.
+func (c SlackConfig) socketMode() bool { return c.AppToken != "" }
+
+// adapter is the configuration of the package.
+func (c SlackConfig) adapter(whole Config) slack.Config {
+	s := slack.Config{
+		BotToken: c.BotToken.Reveal(), AppToken: c.AppToken.Reveal(), SigningSecret: c.SigningSecret.Reveal(), APIURL: c.APIURL,
+		Commands: slack.Commands{Release: c.Commands.Release, Rollback: c.Commands.Rollback, Gimlet: c.Commands.Gimlet},
+	}
+	for _, channel := range whole.channels() {
+		if strings.HasPrefix(channel, slack.Platform+":") {
+			s.Channels = append(s.Channels, bot.Channel(channel))
+		}
+	}
+	return s
+}
+
+// channels are all that the configuration names, each once.
+func (c Config) channels() (all []string) {
+	for _, e := range c.Environments {
+		all = append(all, e.Channels...)
+	}
+	if c.Notify.Fallback != "" {
+		all = append(all, c.Notify.Fallback)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// approval is the rule for the domain. Reminders come at half of the time, unless configured.
+func (c ApprovalConfig) approval() releases.Approval {
+	a := releases.Approval{Count: c.Count, From: c.From, Not: c.Not, ExpiresAfter: c.ExpiresAfter, RemindAfter: c.RemindAfter}
+	if a.RemindAfter == 0 {
+		a.RemindAfter = a.ExpiresAfter / 2
+	}
+	return a
+}
+
+func (c Config) roles() (all []commands.Role) {
+	for _, r := range c.Roles {
+		all = append(all, commands.Role{
+			Role: releases.Role{Name: r.Name, Can: r.Can, Environments: r.Environments, Apps: r.Apps}, Members: r.Members,
+		})
+	}
+	return all
+}
+
+func (c Config) people() (all []commands.Person) {
+	for _, p := range c.People {
+		all = append(all, commands.Person{Name: p.Name, Email: p.Email, Accounts: map[string]string{"slack": p.Slack}})
+	}
+	return all
+}
+
+var (
+	slackUser    = regexp.MustCompile(`^[UW][A-Z0-9]{2,}$`)
+	slackGroup   = regexp.MustCompile(`^(S[A-Z0-9]{2,}|@[a-z0-9._-]+)$`)
+	slackChannel = regexp.MustCompile(`^(#[^\s#@]{1,80}|[CG][A-Z0-9]{2,})$`)
+	slashCommand = regexp.MustCompile(`^/[a-z0-9_-]{1,31}$`)
+)
+
+func (c Config) validateChat() (faults []fault) {
+	add := func(path, format string, args ...any) {
+		faults = append(faults, fault{path, fmt.Errorf(format, args...)})
+	}
+	if c.Server.PublicURL != "" {
+		if u, err := url.Parse(c.Server.PublicURL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			add("server.publicURL", "%q is not a URL such as https://gimletd.example.com", c.Server.PublicURL)
+		}
+	}
+	if c.Notify.Fallback != "" {
+		c.checkChannel("notify.fallback", c.Notify.Fallback, add)
+	}
+	if c.Notify.Owner != "" && (!slackUser.MatchString(strings.TrimPrefix(c.Notify.Owner, "slack:")) || !strings.HasPrefix(c.Notify.Owner, "slack:") || !c.Slack.enabled()) {
+		add("notify.owner", "%q is not a person on a platform that is configured: slack:U…", c.Notify.Owner)
+	}
+	c.validateSlack(add)
+	c.validatePeople(add)
+	c.validateRoles(add)
+	for i, e := range c.Environments {
+		c.validateApproval(fmt.Sprintf("environments[%d].approval", i), e, add)
+	}
+	return faults
+}
+
+type addFault func(path, format string, args ...any)
+
+// checkChannel refuses what is no channel, or is on a platform that is not configured.
+func (c Config) checkChannel(path, channel string, add addFault) {
+	platform, name, _ := strings.Cut(channel, ":")
+	switch {
+	case channel == "console":
+	case platform == "slack" && !c.Slack.enabled():
+		add(path, "%q is on Slack, which is not configured (slack.botToken is missing)", channel)
+	case platform == "slack" && slackChannel.MatchString(name):
+	case platform == "slack":
+		add(path, "%q is not a Slack channel: slack:#name or slack:C…", channel)
+	default:
+		add(path, "%q is not a channel: console, slack:#name or slack:C…", channel)
+	}
+}
+
+func (c Config) validateSlack(add addFault) {
+	s := c.Slack
+	if !s.enabled() {
+		if s.AppToken != "" || s.SigningSecret != "" {
+			add("slack.botToken", "missing; without it nothing can be said")
+		}
+		return
+	}
+	switch {
+	case s.AppToken == "" && s.SigningSecret == "":
+		add("slack", "one of appToken (Socket Mode) and signingSecret (HTTP) is needed, or no command would arrive")
+	case s.AppToken != "" && s.SigningSecret != "":
+		add("slack.signingSecret", "appToken is set, too: commands arrive by Socket Mode or by HTTP, not by both")
+	}
+	if s.AppToken != "" && !strings.HasPrefix(s.AppToken.Reveal(), "xapp-") {
+		add("slack.appToken", "does not begin with xapp-; it is the app-level token, not the bot's")
+	}
+	if !strings.HasPrefix(s.BotToken.Reveal(), "xox") {
+		add("slack.botToken", "does not begin with xoxb-; it is under OAuth & Permissions in the app's settings")
+	}
+	if u, err := url.Parse(s.APIURL); err != nil || u.Host == "" || !strings.HasSuffix(s.APIURL, "/") {
+		add("slack.apiURL", "%q is not a URL that ends with a slash", s.APIURL)
+	}
+	names := []string{s.Commands.Release, s.Commands.Rollback, s.Commands.Gimlet}
+	for i, key := range []string{"release", "rollback", "gimlet"} {
+		if !slashCommand.MatchString(names[i]) {
+			add("slack.commands."+key, "%q is not a slash command (a slash, and up to 31 lower-case letters, digits, '-' or '_')", names[i])
+		}
+		if slices.Index(names, names[i]) != i {
+			add("slack.commands."+key, "there is another command %s", names[i])
+		}
+	}
+}
+
+func (c Config) validatePeople(add addFault) {
+	seen := map[string]bool{}
+	for i, p := range c.People {
+		at := fmt.Sprintf("people[%d]", i)
+		if p.Name == "" {
+			add(at+".name", "missing")
+		}
+		if !strings.Contains(p.Email, "@") {
+			add(at+".email", "%q is not an e-mail address, by which roles name people", p.Email)
+		}
+		if p.Slack != "" && !slackUser.MatchString(p.Slack) {
+			add(at+".slack", "%q is not a Slack user id (U…; in a profile under ⋮, Copy member ID)", p.Slack)
+		}
+		for _, name := range []string{strings.ToLower(p.Email), p.Slack} {
+			if name != "" && seen[name] {
+				add(at, "%s is somebody else's, too", name)
+			}
+			seen[name] = true
+		}
+	}
+}
+
+func (c Config) validateRoles(add addFault) {
+	names := map[string]bool{}
+	for i, r := range c.Roles {
+		at := fmt.Sprintf("roles[%d]", i)
+		if r.Name == "" || strings.ContainsAny(r.Name, " \t,:") {
+			add(at+".name", "%q is not a name without spaces", r.Name)
+		}
+		if names[r.Name] {
+			add(at+".name", "there is another role %q", r.Name)
+		}
+		names[r.Name] = true
+		if len(r.Can) == 0 {
+			add(at+".can", "missing; a role can some of: %s", strings.Join(releases.Verbs(), ", "))
+		}
+		for j, verb := range r.Can {
+			if !slices.Contains(releases.Verbs(), verb) {
+				add(fmt.Sprintf("%s.can[%d]", at, j), "%q is not one of: %s", verb, strings.Join(releases.Verbs(), ", "))
+			}
+		}
+		for j, m := range r.Members {
+			c.validateMember(fmt.Sprintf("%s.members[%d]", at, j), m, add)
+		}
+		for j, env := range r.Environments {
+			c.validateEnvironmentGlob(fmt.Sprintf("%s.environments[%d]", at, j), env, add)
+		}
+		for j, app := range r.Apps {
+			if err := releases.CheckGlob(app); err != nil {
+				add(fmt.Sprintf("%s.apps[%d]", at, j), "%w", err)
+			}
+		}
+	}
+}
+
+func (c Config) validateEnvironmentGlob(path, glob string, add addFault) {
+	if err := releases.CheckGlob(glob); err != nil {
+		add(path, "%w", err)
+		return
+	}
+	known := slices.ContainsFunc(c.Environments, func(e EnvironmentConfig) bool { return e.Name == glob })
+	if !known && !strings.ContainsAny(glob, "*?[{!") {
+		add(path, "there is no environment %q", glob)
+	}
+}
+
+func (c Config) validateMember(path, member string, add addFault) {
+	platform, id, ok := strings.Cut(member, ":")
+	switch {
+	case !ok && slices.ContainsFunc(c.People, func(p PersonConfig) bool { return strings.EqualFold(p.Email, member) }):
+	case !ok:
+		add(path, "%q is not the e-mail address of anybody in people", member)
+	case platform != "slack":
+		add(path, "%q is not a member: slack:@handle, slack:S… (a group), slack:U… (a person), or an e-mail address of people", member)
+	case !c.Slack.enabled():
+		add(path, "%q is on Slack, which is not configured (slack.botToken is missing)", member)
+	case !slackUser.MatchString(id) && !slackGroup.MatchString(id):
+		add(path, "%q is not a Slack group (slack:@handle, slack:S…) or person (slack:U…)", member)
+	}
+}
+
+// validateApproval refuses a rule that nobody can meet.
+func (c Config) validateApproval(at string, e EnvironmentConfig, add addFault) {
+	a := e.Approval
+	if a.Count < 0 || a.Count > 20 {
+		add(at+".count", "%d is not between 0 and 20", a.Count)
+	}
+	if a.ExpiresAfter < 0 || a.RemindAfter < 0 {
+		add(at, "times are not negative")
+	}
+	for i, who := range a.Not {
+		if who != releases.NotRequester && who != releases.NotAuthors {
+			add(fmt.Sprintf("%s.not[%d]", at, i), "%q is not requester or authors", who)
+		}
+	}
+	for i, name := range a.From {
+		if !slices.ContainsFunc(c.Roles, func(r RoleConfig) bool { return r.Name == name }) {
+			add(fmt.Sprintf("%s.from[%d]", at, i), "there is no role %q", name)
+		}
+	}
+	if a.Count == 0 {
+		if len(a.From)+len(a.Not) > 0 || a.ExpiresAfter > 0 {
+			add(at+".count", "missing; how many votes are needed?")
+		}
+		return
+	}
+	voters, open := c.countVoters(e, a.From)
+	switch {
+	case voters == 0 && !open:
+		add(at, "nobody could vote: no role with members %s can approve in %s", describeFrom(a.From), e.Name)
+	case voters < a.Count && !open:
+		add(at+".count", "%d votes are needed, but only %d people could vote", a.Count, voters)
+	}
+}
+
+func describeFrom(from []string) string {
+	if len(from) == 0 {
+		return "at all"
+	}
+	return "of " + strings.Join(from, " or ")
+}
+
+// countVoters counts the people who could vote in the environment; open is true when a group is among them.
+func (c Config) countVoters(e EnvironmentConfig, from []string) (n int, open bool) {
+	people := map[string]bool{}
+	for _, r := range c.roles() {
+		may := releases.Allow([]releases.Role{r.Role}, releases.Actor{Roles: []string{r.Name}}, releases.VerbApprove, "", e.Name) == nil || len(r.Apps) > 0
+		if !may || (len(from) > 0 && !slices.Contains(from, r.Name)) {
+			continue
+		}
+		for _, m := range r.Members {
+			_, id, ok := strings.Cut(m, ":")
+			open = open || (ok && slackGroup.MatchString(id))
+			people[m] = true
+		}
+	}
+	return len(people), open
+}
+
+func (c Config) fallback() (fallback, owner bot.Channel) {
+	return bot.Channel(c.Notify.Fallback), bot.Channel(c.Notify.Owner)
+}
