@@ -68,7 +68,7 @@ func newWorld(tb testing.TB, files map[string]string) *world {
 func (w *world) config() string {
 	if w.chat != "" {
 		return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
-storage: {bolt: {path: %s/gimletd.db}}
+storage: {bolt: {path: "%s/gimletd.db"}}
 gitops: {main: {url: %s}}
 charts: [{url: %s}]
 %s`, adminToken, w.dir, w.url, w.charts, w.chat)

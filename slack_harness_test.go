@@ -2,11 +2,16 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"gimletd/bot/slack/slacktest"
+	"gimletd/releases/gitops/gittest"
 )
 
 // scene is a workspace with people, and a GimletD that is connected to it.
@@ -25,8 +30,8 @@ type scene struct {
 // setting is what a scene's configuration says.
 type setting struct {
 	approval string // of production
-	extra    string
 	channels string // of production
+	edit     func(chat string) string
 }
 
 const twoVotes = "{count: 2, from: [release-managers], not: [requester, authors], expiresAfter: 4h}"
@@ -62,24 +67,29 @@ roles:
   - {name: release-managers, members: ["slack:@release-managers"], can: [approve, rollback]}
 slack: {botToken: %s, %s, apiURL: %q}
 notify: {fallback: "slack:#ops", owner: "slack:%s"}
-%s
-`, s.channels, s.approval, x.grace.ID, slacktest.BotToken, secret, api, x.heidi.ID, s.extra)
+`, s.channels, s.approval, x.grace.ID, slacktest.BotToken, secret, api, x.heidi.ID)
+	if s.edit != nil {
+		x.world.chat = s.edit(x.world.chat)
+	}
 	return x
 }
 
 // begin starts the server and waits until it is connected.
 func (x *scene) begin() *scene {
 	x.t.Helper()
+	before, listed := len(x.Calls("bots.info")), len(x.Calls("conversations.list"))
 	x.server = x.world.start()
 	if x.socket {
 		if !x.Connected() {
-			x.t.Fatal("no connection")
+			x.t.Fatalf("no connection\n%.4000s", x.server.log)
 		}
 	} else {
 		x.App("http://" + x.server.api)
 	}
 	// It is ready for people once it knows who it is.
-	if !x.Await(20*time.Second, func() bool { return len(x.Calls("bots.info")) > 0 && len(x.Calls("conversations.list")) > 1 }) {
+	if !x.Await(20*time.Second, func() bool {
+		return len(x.Calls("bots.info")) > before && len(x.Calls("conversations.list")) > listed+1
+	}) {
 		x.t.Fatal("it does not ask who it is")
 	}
 	return x
@@ -152,18 +162,45 @@ func (x *scene) commits(n int) []string {
 	return ids
 }
 
-// inBothModes runs the scenario by Socket Mode and by HTTP.
-func inBothModes(t *testing.T, s setting, play func(x *scene)) {
-	for _, socket := range []bool{false, true} {
-		name := "http"
-		if socket {
-			name = "socket"
+// pushed is a change of the remote by somebody else.
+func (w *world) pushed(files map[string]string) {
+	w.tb.Helper()
+	dir := gittest.Clone(w.tb, w.remote)
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			w.tb.Fatal(err)
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			x := newScene(t, socket, s).begin()
-			play(x)
-			x.server.stop()
-		})
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	gittest.Git(w.tb, dir, "add", "-A")
+	gittest.Git(w.tb, dir, "commit", "-qm", "by hand")
+	gittest.Git(w.tb, dir, "push", "-q", "origin", "HEAD:main")
+}
+
+// readiness is what /readyz says.
+func (x *scene) readiness() string {
+	res, err := http.Get("http://" + x.server.admin + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}
+
+// holding keeps every git request until the channel is closed.
+func holding(release <-chan struct{}) func(http.ResponseWriter, *http.Request) bool {
+	return func(_ http.ResponseWriter, r *http.Request) bool {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		return false
 	}
 }

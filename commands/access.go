@@ -13,12 +13,14 @@ import (
 
 // Access says who somebody is and what they may do.
 type Access interface {
-	// Identify returns who the user is, with the roles that they have at or after the moment.
-	Identify(ctx context.Context, u bot.User, since time.Time) (releases.Actor, error)
-	// Allow returns an Error that says what would be needed.
-	Allow(actor releases.Actor, verb, app, env string) error
-	// RolesOf returns the roles that somebody who acted before has at or after the moment.
-	RolesOf(ctx context.Context, a releases.Actor, since time.Time) []string
+	// Identify returns who the user is, without roles.
+	Identify(ctx context.Context, u bot.User) (releases.Actor, error)
+	// Known returns the actor with the roles that they had lately.
+	Known(ctx context.Context, a releases.Actor) releases.Actor
+	// Fresh returns the actor with those of their roles, at or after the moment, that allow the verb there.
+	Fresh(ctx context.Context, a releases.Actor, verb, app, env string, since time.Time) releases.Actor
+	// Allow returns an Error that says what would be needed beside the actor's roles.
+	Allow(a releases.Actor, verb, app, env string) error
 }
 
 // Person is somebody with all their accounts.
@@ -46,7 +48,7 @@ type Members struct {
 const console = "console"
 
 // Identify says who the user is.
-func (m Members) Identify(ctx context.Context, u bot.User, since time.Time) (releases.Actor, error) {
+func (m Members) Identify(ctx context.Context, u bot.User) (releases.Actor, error) {
 	if u.Platform == "" || u.ID == "" {
 		return releases.Actor{}, releases.Errorf(releases.NotAllowed, "who are you? The platform gave no name")
 	}
@@ -62,7 +64,30 @@ func (m Members) Identify(ctx context.Context, u bot.User, since time.Time) (rel
 	if a.Name == "" {
 		a.Name = u.ID
 	}
+	return a, nil
+}
+
+// Known takes what is known of the groups.
+func (m Members) Known(ctx context.Context, a releases.Actor) releases.Actor {
+	return m.with(ctx, a, m.Roles, time.Time{})
+}
+
+// Fresh asks for the groups of the roles that matter.
+func (m Members) Fresh(ctx context.Context, a releases.Actor, verb, app, env string, since time.Time) releases.Actor {
+	var relevant []Role
 	for _, role := range m.Roles {
+		if releases.Allow([]releases.Role{role.Role}, releases.Actor{Roles: []string{role.Name}}, verb, app, env) == nil {
+			relevant = append(relevant, role)
+		}
+	}
+	return m.with(ctx, a, relevant, since)
+}
+
+// with gives the actor those of the roles that they are a member of.
+func (m Members) with(ctx context.Context, a releases.Actor, roles []Role, since time.Time) releases.Actor {
+	a.Roles, a.Doubt = nil, ""
+	u := bot.User{Platform: a.Via, ID: a.User, Name: a.Name}
+	for _, role := range roles {
 		in, err := m.member(ctx, role, u, a, since)
 		switch {
 		case in:
@@ -71,7 +96,7 @@ func (m Members) Identify(ctx context.Context, u bot.User, since time.Time) (rel
 			a.Doubt = err.Error()
 		}
 	}
-	return a, nil
+	return a
 }
 
 func first(words ...string) string {
@@ -145,15 +170,6 @@ func (m Members) Allow(actor releases.Actor, verb, app, env string) error {
 		roles = append(roles, r.Role)
 	}
 	return releases.Allow(roles, actor, verb, app, env)
-}
-
-// RolesOf returns the roles that somebody who acted before has now. Those that cannot be found out they do not have.
-func (m Members) RolesOf(ctx context.Context, a releases.Actor, since time.Time) []string {
-	now, err := m.Identify(ctx, bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email}, since)
-	if err != nil {
-		return nil
-	}
-	return now.Roles
 }
 
 // Voters returns the channels of the people on a platform who are members of one of the roles, or, without roles, who

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"gimletd/bot"
 	"gimletd/releases"
@@ -34,11 +33,11 @@ func (r *Router) Complete(ctx context.Context, req bot.Request) ([]bot.Choice, e
 	if i < 0 || len(args) >= len(r.commands[i].Params) {
 		return nil, nil
 	}
-	actor, err := r.access.Identify(ctx, req.User, time.Time{})
+	actor, err := r.access.Identify(ctx, req.User)
 	if err != nil {
 		return nil, err
 	}
-	s := suggester{Router: r, actor: actor, verb: name, typed: typed, args: args}
+	s := suggester{Router: r, actor: r.access.Known(ctx, actor), verb: name, typed: typed, args: args}
 	return s.suggest(ctx, r.commands[i].Params[len(args)].Name)
 }
 

@@ -13,6 +13,7 @@ import (
 func whoamiCommand() command {
 	spec := bot.Spec{Name: "gimlet whoami", Summary: "who you are here, and what you may do"}
 	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
+		c.actor = c.access.Known(ctx, c.actor)
 		account := c.user.Platform + ":" + c.user.ID
 		m := bot.Message{Title: "You are " + c.actor.Name, Fields: []bot.Field{{Name: "account", Value: account}}}
 		if c.actor.Email != "" {
@@ -66,6 +67,7 @@ func (c call) mayAny(ctx context.Context, verb, env string) bool {
 func homeCommand() command {
 	spec := bot.Spec{Name: "gimlet home", Summary: "your page", Hidden: true}
 	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
+		c.actor = c.access.Known(ctx, c.actor)
 		waiting, err := c.waitingForMe(ctx)
 		if err != nil {
 			return bot.Reply{}, err

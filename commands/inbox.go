@@ -160,7 +160,7 @@ func joined(args []string) string {
 // answer tries for a while: the person waits.
 func (i *Inbox) answer(req bot.Request, reply bot.Reply) error {
 	answerer := i.answerers[req.User.Platform]
-	if len(reply.Messages) == 0 || answerer == nil {
+	if answerer == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(i.ctx, handleWithin)

@@ -17,12 +17,12 @@ func releaseCommand() command {
 		appParam(false), envParam(false),
 		versionParam("the newest without; or a commit, branch, tag, artifact id, or from:<env>"),
 	}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		if reply, ok, err := c.pick(ctx, spec); !ok {
 			return reply, err
 		}
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.access.Allow(c.actor, releases.VerbRelease, app, env); err != nil {
+		if err := c.allow(ctx, releases.VerbRelease, app, env); err != nil {
 			return bot.Reply{}, err
 		}
 		shipped, err := c.releases.Resolve(ctx, app, env, c.words[paramVersion])
@@ -37,23 +37,25 @@ func releaseCommand() command {
 	}}
 }
 
-func rollbackCommand() command {
-	spec := bot.Spec{Name: "rollback", Summary: "put an earlier release of an app back", Preview: "gimlet diff", Params: []bot.Param{
+func rollbackParams() []bot.Param {
+	return []bot.Param{
 		{Name: paramApp, Summary: "the app, or the id of the release to take back"},
 		envParam(false),
 		versionParam("the release before without; or a commit, tag, release id or artifact id"),
-	}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
-		if releases.IsReleaseID(c.words[paramApp]) && c.words[paramEnv] == "" {
-			if err := c.takenBack(ctx); err != nil {
-				return bot.Reply{}, err
-			}
+	}
+}
+
+func rollbackCommand() command {
+	spec := bot.Spec{Name: "rollback", Summary: "put an earlier release of an app back", Preview: "gimlet diff-rollback", Params: rollbackParams()}
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
+		if err := c.takenBack(ctx); err != nil {
+			return bot.Reply{}, err
 		}
 		if reply, ok, err := c.pick(ctx, spec); !ok {
 			return reply, err
 		}
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.access.Allow(c.actor, releases.VerbRollback, app, env); err != nil {
+		if err := c.allow(ctx, releases.VerbRollback, app, env); err != nil {
 			return bot.Reply{}, err
 		}
 		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], By: c.actor, Request: c.request})
@@ -68,6 +70,9 @@ func rollbackCommand() command {
 // live: taking back another one would do something else than it says.
 func (c call) takenBack(ctx context.Context) error {
 	id := c.words[paramApp]
+	if !releases.IsReleaseID(id) || c.words[paramEnv] != "" {
+		return nil
+	}
 	r, err := c.releases.Release(ctx, id)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ type queries interface {
 	Artifacts(ctx context.Context, q releases.ArtifactQuery) ([]*releases.Shipped, error)
 	Release(ctx context.Context, id string) (releases.Release, error)
 	Past(ctx context.Context, app, env string, limit int) ([]releases.Release, error)
+	ReviewRollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, releases.Preview, error)
 	Review(ctx context.Context, releaseID string) (releases.Release, releases.Preview, error)
 	Releases(ctx context.Context, q releases.ReleaseQuery) ([]releases.Release, error)
 	Status(ctx context.Context, env, app string) ([]releases.State, error)
@@ -52,8 +53,7 @@ type Router struct {
 // command is a Spec and what it does.
 type command struct {
 	bot.Spec
-	run     func(context.Context, call) (bot.Reply, error)
-	decides bool // changes something: rights are looked up anew
+	run func(context.Context, call) (bot.Reply, error)
 }
 
 // call is a command with all that it needs.
@@ -67,10 +67,16 @@ type call struct {
 	at      time.Time
 }
 
+// allow returns an Error unless the person may do it, by what their groups are now.
+func (c *call) allow(ctx context.Context, verb, app, env string) error {
+	c.actor = c.access.Fresh(ctx, c.actor, verb, app, env, c.at)
+	return c.access.Allow(c.actor, verb, app, env)
+}
+
 // NewRouter makes a Router with all commands.
 func NewRouter(r Releases, access Access, now func() time.Time, log *slog.Logger) *Router {
 	return &Router{releases: r, access: access, now: now, log: log.With("component", "commands"), commands: []command{
-		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), whyCommand(),
+		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), diffRollbackCommand(), whyCommand(),
 		approveCommand(), rejectCommand(), cancelCommand(), retryCommand(), resumeCommand(), whoamiCommand(), homeCommand(), helpCommand(),
 	}}
 }
@@ -100,11 +106,7 @@ func (r *Router) Handle(ctx context.Context, req bot.Request) bot.Reply {
 }
 
 func (r *Router) run(ctx context.Context, c command, args []string, req bot.Request) (bot.Reply, error) {
-	since := time.Time{}
-	if c.decides {
-		since = req.At
-	}
-	actor, err := r.access.Identify(ctx, req.User, since)
+	actor, err := r.access.Identify(ctx, req.User)
 	if err != nil {
 		return bot.Reply{}, err
 	}

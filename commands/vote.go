@@ -26,12 +26,12 @@ func ballotButtons(r releases.Release) []bot.Button {
 
 func approveCommand() command {
 	spec := bot.Spec{Name: "gimlet approve", Summary: "vote for a release that waits", Params: []bot.Param{releaseParam(), reasonParam()}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) { return c.vote(ctx, true) }}
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) { return c.vote(ctx, true) }}
 }
 
 func rejectCommand() command {
 	spec := bot.Spec{Name: "gimlet reject", Summary: "vote against a release that waits, which ends it", Params: []bot.Param{releaseParam(), reasonParam()}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) { return c.vote(ctx, false) }}
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) { return c.vote(ctx, false) }}
 }
 
 func (c call) vote(ctx context.Context, yes bool) (bot.Reply, error) {
@@ -39,13 +39,13 @@ func (c call) vote(ctx context.Context, yes bool) (bot.Reply, error) {
 	if err != nil {
 		return bot.Reply{}, err
 	}
-	if err := c.access.Allow(c.actor, releases.VerbApprove, r.App, r.Env); err != nil {
+	if err := c.allow(ctx, releases.VerbApprove, r.App, r.Env); err != nil {
 		return bot.Reply{}, err
 	}
 	digest, reason := releases.CutPlanWord(c.words["reason"])
 	standing := map[string][]string{}
 	for _, v := range r.Votes {
-		standing[v.By.Identity()] = c.access.RolesOf(ctx, v.By, c.at)
+		standing[v.By.Identity()] = c.access.Fresh(ctx, v.By, releases.VerbApprove, r.App, r.Env, c.at).Roles
 	}
 	after, err := c.releases.Vote(ctx, releases.Ballot{
 		ReleaseID: r.ID, Digest: digest, Yes: yes, Reason: reason, By: c.actor,
@@ -74,13 +74,13 @@ func (c call) told(env string, m bot.Message) bot.Reply {
 
 func cancelCommand() command {
 	spec := bot.Spec{Name: "gimlet cancel", Summary: "take back a release that is not out yet", Params: []bot.Param{releaseParam(), reasonParam()}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		r, err := c.releases.Release(ctx, c.words["release"])
 		if err != nil {
 			return bot.Reply{}, err
 		}
 		if r.RequestedBy.Identity() != c.actor.Identity() {
-			if err := c.access.Allow(c.actor, releases.VerbRelease, r.App, r.Env); err != nil {
+			if err := c.allow(ctx, releases.VerbRelease, r.App, r.Env); err != nil {
 				return bot.Reply{}, err
 			}
 		}
@@ -94,7 +94,7 @@ func cancelCommand() command {
 
 func retryCommand() command {
 	spec := bot.Spec{Name: "gimlet retry", Summary: "ask again for a release that did not go out", Params: []bot.Param{releaseParam()}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		r, err := c.releases.Release(ctx, c.words["release"])
 		if err != nil {
 			return bot.Reply{}, err
@@ -106,7 +106,7 @@ func retryCommand() command {
 		if r.Kind == releases.KindRollback {
 			verb = releases.VerbRollback
 		}
-		if err := c.access.Allow(c.actor, verb, r.App, r.Env); err != nil {
+		if err := c.allow(ctx, verb, r.App, r.Env); err != nil {
 			return bot.Reply{}, err
 		}
 		made, err := c.again(ctx, r)

@@ -43,6 +43,23 @@ func diffCommand() command {
 	}}
 }
 
+func diffRollbackCommand() command {
+	spec := bot.Spec{Name: "gimlet diff-rollback", Summary: "what a rollback would change", Params: rollbackParams()}
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
+		if err := c.takenBack(ctx); err != nil {
+			return bot.Reply{}, err
+		}
+		if reply, ok, err := c.pick(ctx, spec); !ok {
+			return reply, err
+		}
+		target, p, err := c.releases.ReviewRollback(ctx, releases.RollbackAsk{App: c.words[paramApp], Env: c.words[paramEnv], To: c.words[paramVersion]})
+		if err != nil {
+			return bot.Reply{}, c.swapped(err)
+		}
+		return bot.Say(difference(fmt.Sprintf("%s in %s: %s → %s", target.App, target.Env, p.Live.Version.Short(), target.Version.Short()), p)), nil
+	}}
+}
+
 // difference shows a preview.
 func difference(title string, p releases.Preview) bot.Message {
 	m := bot.Message{Title: title, Code: p.Diff}
@@ -124,9 +141,9 @@ func (c call) decisions(e releases.Explanation, app, env string) []string {
 
 func resumeCommand() command {
 	spec := bot.Spec{Name: "gimlet resume", Summary: "let policies release again after a rollback", Params: []bot.Param{appParam(true), envParam(true)}}
-	return command{Spec: spec, decides: true, run: func(ctx context.Context, c call) (bot.Reply, error) {
+	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.access.Allow(c.actor, releases.VerbRelease, app, env); err != nil {
+		if err := c.allow(ctx, releases.VerbRelease, app, env); err != nil {
 			return bot.Reply{}, err
 		}
 		if err := c.releases.Resume(ctx, app, env, c.actor); err != nil {

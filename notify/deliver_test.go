@@ -283,8 +283,8 @@ func TestEditsOfAMessageAreSpacedAndTheLastIsToldAlways(t *testing.T) {
 		time.Sleep(time.Minute)
 		stop()
 		want := []string{
-			"0.0s send slack:#staging: Releasing web 1111111 to staging", "3.0s edit slack:#staging/1: Releasing web 1111111 to staging",
-			"6.0s edit slack:#staging/1: Releasing web 1111111 to staging", "9.0s edit slack:#staging/1: Nothing to change: web 1111111 in staging",
+			"0.0s send slack:#staging: Releasing web 1111111 to staging", "1.0s edit slack:#staging/1: Releasing web 1111111 to staging",
+			"4.0s edit slack:#staging/1: Releasing web 1111111 to staging", "7.0s edit slack:#staging/1: Releasing web 1111111 to staging", "10.0s edit slack:#staging/1: Nothing to change: web 1111111 in staging",
 		}
 		if diff := cmp.Diff(want, p.calls); diff != "" {
 			t.Error(diff)

@@ -22,7 +22,7 @@ type line struct {
 	mu      sync.Mutex
 	cards   []*card
 	sent    map[string]bool      // messages that are there, so that the next state is an edit
-	edited  map[string]time.Time // when a message was last sent or edited
+	edited  map[string]time.Time // when a message was last edited
 	blocked [2]time.Time         // until when posts and edits have to wait
 	backoff [2]time.Duration
 	changed chan struct{}
@@ -191,7 +191,9 @@ func (l *line) settle(ctx context.Context, c *card, kind int, err error) {
 	if len(l.edited) > maxRecent {
 		clear(l.edited)
 	}
-	l.edited[c.Key] = l.Now()
+	if kind == editing {
+		l.edited[c.Key] = l.Now()
+	}
 	l.mu.Unlock()
 	if err != nil {
 		l.Log.Error("people were not told", "channel", l.channel, "message", c.Key, "err", releases.Redact(err.Error()))

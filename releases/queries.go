@@ -167,12 +167,39 @@ func (s *Service) Review(ctx context.Context, releaseID string) (r Release, p Pr
 	if err != nil {
 		return r, p, err
 	}
-	folder, err := s.repositories[e.Repository].Read(ctx, e.Folder(r.App))
+	err = s.compare(ctx, e, r.App, files, &p)
+	return r, p, err
+}
+
+// ReviewRollback returns what a rollback would go back to and change, without asking for it.
+func (s *Service) ReviewRollback(ctx context.Context, ask RollbackAsk) (target Release, p Preview, err error) {
+	e, err := s.environment(ask.Env)
 	if err != nil {
-		return r, p, err
+		return target, p, err
+	}
+	var files []File
+	err = s.store.View(ctx, func(tx Tx) error {
+		if target, p.Live, err = (past{tx: tx, app: ask.App, env: ask.Env}).target(ask.To); err != nil {
+			return err
+		}
+		files, err = tx.Files(target.ID)
+		return err
+	})
+	if err != nil {
+		return target, p, err
+	}
+	err = s.compare(ctx, e, target.App, files, &p)
+	return target, p, err
+}
+
+// compare says what the files would change in the repository.
+func (s *Service) compare(ctx context.Context, e Environment, app string, files []File, p *Preview) error {
+	folder, err := s.repositories[e.Repository].Read(ctx, e.Folder(app))
+	if err != nil {
+		return err
 	}
 	p.Changes, p.Diff = Compare(folder.Files, files), TextDiff(folder.Files, files)
-	return r, p, nil
+	return nil
 }
 
 // Past returns the releases that a rollback could go back to, newest first, without the one that is live.
@@ -223,12 +250,8 @@ func (s *Service) Preview(ctx context.Context, app, env, artifactID string) (Pre
 	if err != nil {
 		return p, err
 	}
-	folder, err := s.repositories[e.Repository].Read(ctx, e.Folder(app))
-	if err != nil {
-		return p, err
-	}
-	p.Changes, p.Diff = Compare(folder.Files, files), TextDiff(folder.Files, files)
-	return p, nil
+	err = s.compare(ctx, e, app, files, &p)
+	return p, err
 }
 
 // Open counts the releases on their way, by status.

@@ -60,9 +60,9 @@ func (s *Slack) meaning(method string, err error) error {
 }
 
 // patiently makes a call for which somebody waits; being over a limit is waited out until the context ends.
-func (s *Slack) patiently(ctx context.Context, method, place string, do func() error) error {
+func (s *Slack) patiently(ctx context.Context, method string, do func() error) error {
 	for {
-		err := s.call(method, place, do)
+		err := s.call(method, "", do)
 		busy, ok := errors.AsType[*bot.TemporaryError](err)
 		if !ok || !busy.Busy {
 			return err
@@ -100,7 +100,7 @@ func perMinute(method string) int {
 	return tier4
 }
 
-// take takes one call from the limit, or says how long to wait. A fifth of a minute's calls may come at once; with what
+// take takes one call from the limit, or says how long to wait. Half of a minute's calls may come at once; with what
 // comes in during the minute that is never more than the tier.
 func (l *limits) take(method, place string) time.Duration {
 	l.mu.Lock()
@@ -118,7 +118,7 @@ func (l *limits) take(method, place string) time.Duration {
 		}
 	}
 	n := perMinute(method)
-	burst := n / 5
+	burst := n / 2
 	return l.bucket(method, rate.Limit(float64(n-burst)/60), burst, now)
 }
 

@@ -35,7 +35,7 @@ func (s *Slack) User(ctx context.Context, id string) (bot.User, error) {
 	u := s.user(id, "")
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
-	err := s.patiently(ctx, "users.info", "", func() error {
+	err := s.patiently(ctx, "users.info", func() error {
 		found, err := s.api.GetUserInfoContext(ctx, id)
 		if err == nil {
 			u.Email = found.Profile.Email
@@ -101,7 +101,7 @@ func (s *Slack) Members(ctx context.Context, group string, since time.Time) ([]s
 		return g.members, nil
 	}
 	var members []string
-	err = s.patiently(ctx, "usergroups.users.list", "", func() error {
+	err = s.patiently(ctx, "usergroups.users.list", func() error {
 		now = s.now() // membership is as of the call, not of when we began to wait for it
 		members, err = s.api.GetUserGroupMembersContext(ctx, id)
 		return err
@@ -156,7 +156,7 @@ func (g *groups) id(ctx context.Context, s *Slack, name string) (string, error) 
 	}
 	if g.ids == nil || age >= missesFor {
 		found := map[string]string{}
-		err := s.patiently(ctx, "usergroups.list", "", func() error {
+		err := s.patiently(ctx, "usergroups.list", func() error {
 			all, err := s.api.GetUserGroupsContext(ctx)
 			for _, one := range all {
 				found[one.Handle] = one.ID
@@ -192,11 +192,9 @@ func (s *Slack) mention(ctx context.Context, name string) string {
 	return "<!subteam^" + id + ">"
 }
 
-//nolint:gochecknoglobals // never changed
 var (
-	userID    = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
-	groupID   = regexp.MustCompile(`^S[A-Z0-9]+$`)
-	channelID = regexp.MustCompile(`^[CGD][A-Z0-9]+$`)
+	userID  = regexp.MustCompile(`^[UW][A-Z0-9]+$`)
+	groupID = regexp.MustCompile(`^S[A-Z0-9]+$`)
 )
 
 // channelNames knows channels by name.
@@ -236,7 +234,7 @@ func (c *channelNames) list(ctx context.Context, s *Slack) error {
 	for len(found) < maxChannels {
 		var page []slack.Channel
 		next := ""
-		err := s.patiently(ctx, "conversations.list", "", func() (err error) {
+		err := s.patiently(ctx, "conversations.list", func() (err error) {
 			page, next, err = s.api.GetConversationsContext(ctx, &slack.GetConversationsParameters{
 				Cursor: cursor, ExcludeArchived: true, Limit: pageSize, Types: []string{"public_channel", "private_channel"},
 			})

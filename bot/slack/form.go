@@ -99,7 +99,7 @@ func formView(spec bot.Spec, state formState, preview []slack.Block) (slack.Moda
 }
 
 // chosen notes a choice, makes those after it be chosen again, and shows what the command would do.
-func (s *Slack) chosen(c slack.InteractionCallback) error {
+func (s *Slack) chosen(ctx context.Context, c slack.InteractionCallback) error {
 	state, ok := readForm(c.View)
 	spec, known := s.form(state.Command)
 	if !ok || !known {
@@ -110,7 +110,7 @@ func (s *Slack) chosen(c slack.InteractionCallback) error {
 		state.choose(spec, name, a.SelectedOption)
 	}
 	user := s.user(c.User.ID, c.User.Name)
-	s.background("a form", func(ctx context.Context) error {
+	s.background(ctx, "a form", func(ctx context.Context) error {
 		words := state.args(spec)
 		const enough = 2
 		if len(words) < enough {
@@ -179,7 +179,7 @@ func (s *Slack) changeForm(ctx context.Context, viewID, hash string, spec bot.Sp
 }
 
 func (s *Slack) updateView(ctx context.Context, view slack.ModalViewRequest, hash, viewID string) (newHash string, err error) {
-	err = s.patiently(ctx, "views.update", "", func() error {
+	err = s.patiently(ctx, "views.update", func() error {
 		res, err := s.api.UpdateViewContext(ctx, view, "", hash, viewID)
 		if err == nil {
 			newHash = res.Hash
@@ -240,7 +240,7 @@ func chosenIn(v slack.View, param string) string {
 }
 
 // shortcut takes "Roll back this release" on a message.
-func (s *Slack) shortcut(c slack.InteractionCallback) error {
+func (s *Slack) shortcut(ctx context.Context, c slack.InteractionCallback) error {
 	if c.CallbackID != shortcutCallback {
 		return nil
 	}
@@ -263,7 +263,7 @@ func (s *Slack) shortcut(c slack.InteractionCallback) error {
 		view.Blocks = slack.Blocks{BlockSet: blocks}
 		return view
 	}
-	s.background("a shortcut", func(ctx context.Context) error {
+	s.background(ctx, "a shortcut", func(ctx context.Context) error {
 		first := show(section("Looking at what would change …"))
 		if thing == "" {
 			first = show(section("That message is not one of mine about a release, so there is nothing to roll back."))

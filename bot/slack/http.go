@@ -40,7 +40,7 @@ func (s *Slack) Handler() http.Handler {
 	})
 	mux.HandleFunc("POST /slack/interactions", interaction)
 	mux.HandleFunc("POST /slack/options", interaction)
-	mux.HandleFunc("POST /slack/events", s.verified(func(_ *http.Request, body []byte) (any, error) {
+	mux.HandleFunc("POST /slack/events", s.verified(func(r *http.Request, body []byte) (any, error) {
 		var e struct {
 			Type      string `json:"type"`
 			Challenge string `json:"challenge"`
@@ -51,7 +51,7 @@ func (s *Slack) Handler() http.Handler {
 		if e.Type == "url_verification" {
 			return map[string]string{"challenge": e.Challenge}, nil
 		}
-		return nil, s.event(body)
+		return nil, s.event(r.Context(), body)
 	}))
 	return mux
 }

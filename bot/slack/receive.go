@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"gimletd/bot"
 
@@ -23,7 +24,12 @@ var errForeign = errors.New("slack: a payload of another app or workspace")
 // errStarting refuses what comes before it is known whose token this is.
 var errStarting = errors.New("slack: who I am is not known yet")
 
-func (s *Slack) check(team, app string) error {
+func (s *Slack) check(ctx context.Context, team, app string) error {
+	select {
+	case <-s.identified:
+	case <-time.After(identifyWait):
+	case <-ctx.Done():
+	}
 	own := s.whoami()
 	switch {
 	case own.team == "":
@@ -46,7 +52,7 @@ func straight(text string) string {
 
 // slash takes a slash command.
 func (s *Slack) slash(ctx context.Context, c slack.SlashCommand) (any, error) {
-	if err := s.check(c.TeamID, c.APIAppID); err != nil {
+	if err := s.check(ctx, c.TeamID, c.APIAppID); err != nil {
 		return nil, err
 	}
 	command, known := s.canonical(c.Command)
@@ -55,7 +61,7 @@ func (s *Slack) slash(ctx context.Context, c slack.SlashCommand) (any, error) {
 	}
 	words, err := bot.Split(straight(unescape(c.Text)))
 	if err != nil {
-		return ephemeral(bot.Message{Tone: bot.Warning, Title: err.Error()}), nil
+		return ephemeral(bot.Message{Tone: bot.Warning, Title: err.Error()}), nil //nolint:nilerr // the person is told
 	}
 	req := bot.Request{
 		ID: "slash " + c.TriggerID, At: s.now(), User: s.user(c.UserID, c.UserName), Channel: s.configured(c.ChannelID),
@@ -63,7 +69,7 @@ func (s *Slack) slash(ctx context.Context, c slack.SlashCommand) (any, error) {
 	}
 	s.keepResponse(req.ID, c.ResponseURL)
 	if spec, ok := s.form(command); ok && len(words) == 0 {
-		s.background("a form", func(ctx context.Context) error {
+		s.background(ctx, "a form", func(ctx context.Context) error {
 			err := s.openForm(ctx, c.TriggerID, spec, req)
 			if err == nil {
 				return nil
@@ -91,9 +97,9 @@ func (s *Slack) keepResponse(requestID, address string) {
 func (s *Slack) interaction(ctx context.Context, raw []byte) (any, error) {
 	var c slack.InteractionCallback
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, fmt.Errorf("slack: an interaction cannot be read: %w", err)
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if err := s.check(c.Team.ID, c.APIAppID); err != nil {
+	if err := s.check(ctx, c.Team.ID, c.APIAppID); err != nil {
 		return nil, err
 	}
 	if c.User.TeamID != "" && c.User.TeamID != s.whoami().team {
@@ -107,7 +113,7 @@ func (s *Slack) interaction(ctx context.Context, raw []byte) (any, error) {
 	case slack.InteractionTypeViewSubmission:
 		return nil, s.submitted(ctx, c)
 	case slack.InteractionTypeMessageAction:
-		return nil, s.shortcut(c)
+		return nil, s.shortcut(ctx, c)
 	default:
 		s.log.Info("an interaction of no use", "type", c.Type)
 		return nil, nil
@@ -117,10 +123,13 @@ func (s *Slack) interaction(ctx context.Context, raw []byte) (any, error) {
 // homeClick begins the ids of requests that come from a home page.
 const homeClick = "home "
 
+// afterOnce ends the part of a click's id that a second click of the same shares.
+const afterOnce = " at "
+
 // pressed takes a click on a button, or a choice in a form.
 func (s *Slack) pressed(ctx context.Context, c slack.InteractionCallback) error {
 	if c.View.Type == slack.VTModal {
-		return s.chosen(c)
+		return s.chosen(ctx, c)
 	}
 	for _, a := range c.ActionCallback.BlockActions {
 		var args []string
@@ -140,7 +149,7 @@ func (s *Slack) pressed(ctx context.Context, c slack.InteractionCallback) error 
 			continue // pressed twice
 		}
 		req := bot.Request{
-			ID: prefix + once + " " + at, At: s.now(), User: s.user(c.User.ID, firstOf(c.User.Name, c.User.ID)), Channel: channel, Args: args, Clicked: true,
+			ID: prefix + once + afterOnce + at, At: s.now(), User: s.user(c.User.ID, firstOf(c.User.Name, c.User.ID)), Channel: channel, Args: args, Clicked: true,
 		}
 		s.keepResponse(req.ID, c.ResponseURL)
 		if err := s.receiver.Receive(ctx, req); err != nil {
@@ -157,10 +166,10 @@ func digest(text string) string {
 }
 
 // refuse tells the person why nothing was done.
-func (s *Slack) refuse(_ context.Context, c slack.InteractionCallback, why string) error {
+func (s *Slack) refuse(ctx context.Context, c slack.InteractionCallback, why string) error {
 	req := bot.Request{ID: "refused " + c.TriggerID, User: s.user(c.User.ID, c.User.Name), Channel: bot.Channel(Platform + ":" + firstOf(c.Channel.ID, c.User.ID))}
 	s.keepResponse(req.ID, c.ResponseURL)
-	s.background("a refusal", func(ctx context.Context) error {
+	s.background(ctx, "a refusal", func(ctx context.Context) error {
 		return s.answer(ctx, req, bot.Message{Tone: bot.Warning, Title: why})
 	})
 	return nil
@@ -204,7 +213,7 @@ func option(word, label string) *slack.OptionBlockObject {
 }
 
 // event takes an event of the Events API.
-func (s *Slack) event(raw []byte) error {
+func (s *Slack) event(ctx context.Context, raw []byte) error {
 	var e struct {
 		TeamID   string `json:"team_id"`
 		APIAppID string `json:"api_app_id"`
@@ -215,13 +224,13 @@ func (s *Slack) event(raw []byte) error {
 		} `json:"event"`
 	}
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return fmt.Errorf("slack: an event cannot be read: %w", err)
+		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if err := s.check(e.TeamID, e.APIAppID); err != nil {
+	if err := s.check(ctx, e.TeamID, e.APIAppID); err != nil {
 		return err
 	}
 	if e.Event.Type == "app_home_opened" && e.Event.Tab == "home" {
-		s.background("a home page", func(ctx context.Context) error { return s.home(ctx, e.Event.User, "") })
+		s.background(ctx, "a home page", func(ctx context.Context) error { return s.home(ctx, e.Event.User, "") })
 	}
 	return nil
 }
@@ -242,7 +251,7 @@ func (s *Slack) home(ctx context.Context, user, name string) error {
 		}
 		blocks = append(blocks, next...)
 	}
-	return s.patiently(ctx, "views.publish", "", func() error {
+	return s.patiently(ctx, "views.publish", func() error {
 		_, err := s.api.PublishViewContext(ctx, slack.PublishViewContextRequest{
 			UserID: user, View: slack.HomeTabViewRequest{Type: slack.VTHomeTab, Blocks: slack.Blocks{BlockSet: unique(blocks)}},
 		})

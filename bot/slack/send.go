@@ -70,15 +70,16 @@ func (s *Slack) options(ctx context.Context, m bot.Message) []slack.MsgOption {
 
 // upload puts the message's file into the thread, with the rest of the message as its comment.
 func (s *Slack) upload(ctx context.Context, channel string, post bot.Post) (bot.Ref, error) {
-	text := fallback(post.Message)
+	var text strings.Builder
+	text.WriteString(fallback(post.Message))
 	for _, name := range post.Mentions {
-		text += "\n" + s.mention(ctx, name)
+		text.WriteString("\n" + s.mention(ctx, name))
 	}
 	ref := bot.Ref{}
 	err := s.call("files.completeUploadExternal", channel, func() error {
 		file, err := s.api.UploadFileContext(ctx, slack.UploadFileParameters{
 			Filename: post.File.Name, Title: post.File.Name, FileSize: len(post.File.Content), Content: post.File.Content, SnippetType: "diff",
-			Channel: channel, ThreadTimestamp: post.Thread, InitialComment: text,
+			Channel: channel, ThreadTimestamp: post.Thread, InitialComment: text.String(),
 		})
 		if err == nil {
 			ref = bot.Ref{Channel: bot.Channel(Platform + ":" + channel), ID: file.ID}
@@ -144,8 +145,12 @@ func (s *Slack) Find(ctx context.Context, post bot.Post, since time.Time) (ref b
 // Answer tells the person alone: by the address that came with their request while it works, else in the channel for
 // their eyes only, else directly.
 func (s *Slack) Answer(ctx context.Context, req bot.Request, reply bot.Reply) error {
+	if req.Clicked && len(reply.Messages) > 0 { // with an answer before them, people mean the next click
+		once, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(req.ID, "click "), homeClick), afterOnce)
+		s.clicks.forget(once)
+	}
 	if strings.HasPrefix(req.ID, homeClick) {
-		s.background("a home page", func(ctx context.Context) error { return s.home(ctx, req.User.ID, req.User.Name) })
+		s.background(ctx, "a home page", func(ctx context.Context) error { return s.home(ctx, req.User.ID, req.User.Name) })
 	}
 	for _, m := range reply.Messages {
 		if m.File != nil {

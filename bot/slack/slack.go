@@ -47,7 +47,6 @@ type Slack struct {
 	receiver  bot.Receiver
 	handler   bot.Handler
 	completer bot.Completer
-	work      context.Context //nolint:containedctx // what goes on after an acknowledgement lives as long as Run
 	busy      sync.WaitGroup
 
 	limits    *limits
@@ -58,8 +57,9 @@ type Slack struct {
 	clicks    seen // double ones
 	responses responses
 
-	mu       sync.Mutex
-	identity identity
+	mu         sync.Mutex
+	identity   identity
+	identified chan struct{} // closed once the identity is known
 }
 
 // identity is who the bot token belongs to.
@@ -69,7 +69,7 @@ type identity struct{ team, app, bot, url string }
 func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(fault error)) *Slack {
 	s := &Slack{
 		config: c, client: client, now: now, log: log.With("component", "slack"), beat: beat,
-		limits: newLimits(now), work: context.Background(),
+		limits: newLimits(now), identified: make(chan struct{}),
 		replays: seen{lifetime: replayWindow}, clicks: seen{lifetime: doubleClick}, responses: responses{urls: map[string]responseURL{}},
 	}
 	options := []slack.Option{slack.OptionAPIURL(c.APIURL), slack.OptionHTTPClient(client)}
@@ -89,17 +89,18 @@ func (s *Slack) Connect(r bot.Receiver, h bot.Handler, c bot.Completer) {
 // Limits of background work.
 const (
 	replayWindow  = 10 * time.Minute
-	doubleClick   = 10 * time.Second
+	doubleClick   = 3 * time.Second
 	backgroundFor = time.Minute
 	identifyEvery = 5 * time.Minute
+	identifyWait  = 2 * time.Second // for what comes before the identity is known
 	beatEvery     = 20 * time.Second
+	finishWithin  = 5 * time.Second
 	retryIdentity = 5 * time.Second
 )
 
 // Run keeps the connection until the context ends.
 func (s *Slack) Run(ctx context.Context) error {
-	s.work = context.WithoutCancel(ctx)
-	defer s.busy.Wait()
+	defer s.finish()
 	if s.config.AppToken != "" {
 		s.busy.Go(func() { s.socket(ctx) })
 	}
@@ -164,6 +165,9 @@ func (s *Slack) identify(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.identity.team == "" {
+		close(s.identified)
+	}
 	s.identity = found
 	return nil
 }
@@ -174,10 +178,20 @@ func (s *Slack) whoami() identity {
 	return s.identity
 }
 
-// background runs something for which nobody waits.
-func (s *Slack) background(what string, do func(ctx context.Context) error) {
+// finish waits a little for what is in hand.
+func (s *Slack) finish() {
+	done := make(chan struct{})
+	go func() { s.busy.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(finishWithin):
+	}
+}
+
+// background runs something that outlives the call that asked for it.
+func (s *Slack) background(ctx context.Context, what string, do func(ctx context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backgroundFor)
 	s.busy.Go(func() {
-		ctx, cancel := context.WithTimeout(s.work, backgroundFor)
 		defer cancel()
 		defer s.survive(what)
 		if err := do(ctx); err != nil {

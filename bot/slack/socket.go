@@ -10,6 +10,8 @@ import (
 	"github.com/slack-go/slack/socketmode"
 )
 
+const longestBackoff = 20 * time.Second
+
 // socket keeps a Socket Mode connection: https://docs.slack.dev/apis/events-api/using-socket-mode
 func (s *Slack) socket(ctx context.Context) {
 	const first, last = time.Second, time.Minute
@@ -19,7 +21,7 @@ func (s *Slack) socket(ctx context.Context) {
 		client := socketmode.New(s.api)
 		serving, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
-		go func() { defer close(done); s.serve(serving, client) }()
+		go func() { defer close(done); s.serve(serving, client, stop) }()
 		err := client.RunContext(serving)
 		stop()
 		<-done
@@ -40,11 +42,11 @@ func (s *Slack) socket(ctx context.Context) {
 }
 
 // serve hands each event to a goroutine of its own, so that none waits for another.
-func (s *Slack) serve(ctx context.Context, client *socketmode.Client) {
+func (s *Slack) serve(ctx context.Context, client *socketmode.Client, stop func()) {
 	for {
 		select {
 		case e := <-client.Events:
-			s.busy.Go(func() { s.envelope(ctx, client, e) })
+			s.busy.Go(func() { s.envelope(ctx, client, e, stop) })
 		case <-ctx.Done():
 			return
 		}
@@ -52,10 +54,17 @@ func (s *Slack) serve(ctx context.Context, client *socketmode.Client) {
 }
 
 // envelope handles one event and acknowledges it. What is not acknowledged comes again, or Slack tells the person.
-func (s *Slack) envelope(ctx context.Context, client *socketmode.Client, e socketmode.Event) {
+func (s *Slack) envelope(ctx context.Context, client *socketmode.Client, e socketmode.Event, giveUp func()) {
 	if e.Type == socketmode.EventTypeConnected {
 		s.beat(nil)
 		s.log.Info("connected to Slack by Socket Mode")
+	}
+	if failed, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
+		s.beat(fmt.Errorf("no Socket Mode connection: %w", failed.ErrorObj))
+		s.log.Warn("no Socket Mode connection", "err", failed.ErrorObj)
+		if failed.Backoff > longestBackoff {
+			giveUp() // the library would wait ever longer; a new connection begins at once
+		}
 	}
 	if e.Request == nil || e.Request.EnvelopeID == "" {
 		return
@@ -71,7 +80,7 @@ func (s *Slack) envelope(ctx context.Context, client *socketmode.Client, e socke
 		case socketmode.EventTypeInteractive:
 			return s.interaction(ctx, e.Request.Payload)
 		case socketmode.EventTypeEventsAPI:
-			return nil, s.event(e.Request.Payload)
+			return nil, s.event(ctx, e.Request.Payload)
 		default:
 			return nil, nil
 		}

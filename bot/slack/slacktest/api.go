@@ -2,6 +2,7 @@ package slacktest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -26,10 +27,9 @@ const (
 	tier4 = 100
 )
 
-//nolint:gochecknoglobals // a table
 var methods map[string]method
 
-func init() { //nolint:gochecknoinits // the table's functions look at it
+func init() {
 	methods = map[string]method{
 		"auth.test": {"", 0, (*Server).authTest},
 		"bots.info": {"users:read", tier3, func(*Server, call) (map[string]any, string) {
@@ -88,7 +88,7 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := Call{Method: name, Channel: c.text("channel"), At: time.Now()}
-	defer func() { s.calls = append(s.calls, at) }()
+	defer func() { s.calls = append(s.calls, at); s.touch() }()
 	w.Header().Set("X-OAuth-Scopes", strings.Join(s.scopes, ","))
 	if at.Refused = s.refuse(name, m, c, token); at.Refused == "" {
 		at.Refused = fault.Error
@@ -131,9 +131,13 @@ func answer(w http.ResponseWriter, body map[string]any, code string) {
 func readCall(r *http.Request) (c call, token string, err error) {
 	c.args = map[string]any{}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-		err = json.NewDecoder(r.Body).Decode(&c.args)
+		if err = json.NewDecoder(r.Body).Decode(&c.args); errors.Is(err, io.EOF) {
+			err = nil
+		}
 	} else {
-		err = r.ParseForm()
+		if r.Body != nil && r.Body != http.NoBody {
+			err = r.ParseForm()
+		}
 		for name := range r.Form {
 			c.args[name] = r.Form.Get(name)
 		}

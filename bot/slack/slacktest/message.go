@@ -26,7 +26,6 @@ type Message struct {
 	edits     int
 	history   []string // what it said before, oldest first
 	deleted   bool
-	response  string // of an ephemeral one: where clicks on it are answered
 }
 
 // Snapshot is a message at one moment.
@@ -92,7 +91,7 @@ func texts(value any) (all []string) {
 
 // Buttons are the labels of the message's buttons.
 func (s Snapshot) Buttons() (labels []string) {
-	for _, b := range elements(s.Blocks, "button") {
+	for _, b := range buttons(s.Blocks) {
 		labels = append(labels, label(b))
 	}
 	return labels
@@ -100,7 +99,7 @@ func (s Snapshot) Buttons() (labels []string) {
 
 // Confirm is what a button asks once more, or "".
 func (s Snapshot) Confirm(button string) string {
-	for _, b := range elements(s.Blocks, "button") {
+	for _, b := range buttons(s.Blocks) {
 		if label(b) != button {
 			continue
 		}
@@ -118,13 +117,13 @@ func label(button map[string]any) string {
 	return name
 }
 
-// elements are the interactive elements of a type, each with its block's id.
-func elements(blocks []Block, kind string) (all []map[string]any) {
+// buttons are the buttons of the blocks, each with its block's id.
+func buttons(blocks []Block) (all []map[string]any) {
 	for _, b := range blocks {
 		list, _ := b["elements"].([]any)
 		for _, one := range append(list, b["element"], b["accessory"]) {
 			e, ok := one.(map[string]any)
-			if ok && e["type"] == kind {
+			if ok && e["type"] == "button" {
 				e["block_id"] = b["block_id"]
 				all = append(all, e)
 			}

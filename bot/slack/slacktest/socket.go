@@ -35,7 +35,7 @@ func (s *Server) openConnection(call) (map[string]any, string) {
 
 // connect takes a connection, says hello, pings, and sends again what was not acknowledged.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
-	upgrader := websocket.Upgrader{}
+	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return
@@ -150,10 +150,20 @@ func (s *Server) envelope(kind string, payload map[string]any) Ack {
 	}
 }
 
-// Repeat sends a payload by a socket without waiting, and then the same again, as after a lost acknowledgement.
+// Repeat sends a payload, and then the same again, as Slack does when an acknowledgement was lost.
 func (s *Server) Repeat(kind string, payload map[string]any) Ack {
 	s.deliver(kind, payload)
-	return s.deliver(kind, payload)
+	s.mu.Lock()
+	app := s.app
+	s.mu.Unlock()
+	if app == "" {
+		return s.deliver(kind, payload)
+	}
+	body := Encode(kind, payload)
+	header := Sign(body, SigningSecret, time.Now().Add(time.Second)) // signed anew
+	header.Set("X-Slack-Retry-Num", "1")
+	header.Set("X-Slack-Retry-Reason", "http_timeout")
+	return s.CallWith(kind, body, header)
 }
 
 func (s *Server) pick(n int) int {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -121,7 +122,7 @@ func (u *User) Click(m *Message, button string) Ack {
 // ClickPayload is what Slack sends for a click.
 func (u *User) ClickPayload(m *Message, button string) map[string]any {
 	now := m.Now()
-	for _, b := range elements(now.Blocks, "button") {
+	for _, b := range buttons(now.Blocks) {
 		if label(b) == button {
 			return u.click(m, b)
 		}
@@ -246,9 +247,7 @@ func (u *User) Choose(v *View, param, typed string) Ack {
 	v.chosen[block] = options[i]
 	p := map[string]any{"view": v.wire()}
 	u.server.mu.Unlock()
-	for key, value := range u.payload("block_actions") {
-		p[key] = value
-	}
+	maps.Copy(p, u.payload("block_actions"))
 	p["container"] = map[string]any{"type": "view", "view_id": v.id}
 	p["actions"] = []any{map[string]any{"type": "external_select", "action_id": action, "block_id": block, "selected_option": options[i], "action_ts": strconv.FormatInt(time.Now().UnixNano(), 10)}}
 	return u.server.deliver("interactions", p)
@@ -303,7 +302,7 @@ func (u *User) Home() *View {
 
 // Press clicks a button of the person's home page.
 func (u *User) Press(v *View, button string) Ack {
-	for _, b := range elements(v.Page().Blocks, "button") {
+	for _, b := range buttons(v.Page().Blocks) {
 		if label(b) != button {
 			continue
 		}
