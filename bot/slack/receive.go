@@ -131,10 +131,14 @@ func (s *Slack) pressed(ctx context.Context, c slack.InteractionCallback) error 
 	if c.View.Type == slack.VTModal {
 		return s.chosen(ctx, c)
 	}
+	const unknown = "I do not know this button. The message may be of another app, or of another version of me"
+	if len(c.ActionCallback.BlockActions) == 0 {
+		return s.refuse(ctx, c, unknown)
+	}
 	for _, a := range c.ActionCallback.BlockActions {
 		var args []string
 		if !strings.HasPrefix(a.ActionID, actionPrefix) || json.Unmarshal([]byte(a.Value), &args) != nil || len(args) == 0 {
-			return s.refuse(ctx, c, "I do not know this button. The message may be of another app, or of another version of me")
+			return s.refuse(ctx, c, unknown)
 		}
 		place, channel, prefix := c.Channel.ID+" "+c.Container.MessageTs, s.configured(c.Channel.ID), "click "
 		if c.View.Type == slack.VTHomeTab {
