@@ -127,10 +127,10 @@ func (c Config) people() (all []commands.Person) {
 }
 
 var (
-	slackUser    = regexp.MustCompile(`^[UW][A-Z0-9]{2,}$`)
-	slackGroup   = regexp.MustCompile(`^(S[A-Z0-9]{2,}|@[a-z0-9._-]+)$`)
-	slackChannel = regexp.MustCompile(`^(#[^\s#@]{1,80}|[CG][A-Z0-9]{2,})$`)
-	slashCommand = regexp.MustCompile(`^/[a-z0-9_-]{1,31}$`)
+	slackUserID      = regexp.MustCompile(`^[UW][A-Z0-9]{2,}$`)
+	slackGroupName   = regexp.MustCompile(`^(S[A-Z0-9]{2,}|@[a-z0-9._-]+)$`)
+	slackChannelName = regexp.MustCompile(`^(#[^\s#@]{1,80}|[CG][A-Z0-9]{2,})$`)
+	slashCommand     = regexp.MustCompile(`^/[a-z0-9_-]{1,31}$`)
 )
 
 func (c Config) validateChat() (faults []fault) {
@@ -145,7 +145,7 @@ func (c Config) validateChat() (faults []fault) {
 	if c.Notify.Fallback != "" {
 		c.checkChannel("notify.fallback", c.Notify.Fallback, add)
 	}
-	if c.Notify.Owner != "" && (!slackUser.MatchString(strings.TrimPrefix(c.Notify.Owner, "slack:")) || !strings.HasPrefix(c.Notify.Owner, "slack:") || !c.Slack.enabled()) {
+	if c.Notify.Owner != "" && (!slackUserID.MatchString(strings.TrimPrefix(c.Notify.Owner, "slack:")) || !strings.HasPrefix(c.Notify.Owner, "slack:") || !c.Slack.enabled()) {
 		add("notify.owner", "%q is not a person on a platform that is configured: slack:U…", c.Notify.Owner)
 	}
 	c.validateSlack(add)
@@ -166,7 +166,7 @@ func (c Config) checkChannel(path, channel string, add addFault) {
 	case channel == "console":
 	case platform == "slack" && !c.Slack.enabled():
 		add(path, "%q is on Slack, which is not configured (slack.botToken is missing)", channel)
-	case platform == "slack" && slackChannel.MatchString(name):
+	case platform == "slack" && slackChannelName.MatchString(name):
 	case platform == "slack":
 		add(path, "%q is not a Slack channel: slack:#name or slack:C…", channel)
 	default:
@@ -218,7 +218,7 @@ func (c Config) validatePeople(add addFault) {
 		if !strings.Contains(p.Email, "@") {
 			add(at+".email", "%q is not an e-mail address, by which roles name people", p.Email)
 		}
-		if p.Slack != "" && !slackUser.MatchString(p.Slack) {
+		if p.Slack != "" && !slackUserID.MatchString(p.Slack) {
 			add(at+".slack", "%q is not a Slack user id (U…; in a profile under ⋮, Copy member ID)", p.Slack)
 		}
 		for _, name := range []string{strings.ToLower(p.Email), p.Slack} {
@@ -284,7 +284,7 @@ func (c Config) validateMember(path, member string, add addFault) {
 		add(path, "%q is not a member: slack:@handle, slack:S… (a group), slack:U… (a person), or an e-mail address of people", member)
 	case !c.Slack.enabled():
 		add(path, "%q is on Slack, which is not configured (slack.botToken is missing)", member)
-	case !slackUser.MatchString(id) && !slackGroup.MatchString(id):
+	case !slackUserID.MatchString(id) && !slackGroupName.MatchString(id):
 		add(path, "%q is not a Slack group (slack:@handle, slack:S…) or person (slack:U…)", member)
 	}
 }
@@ -340,7 +340,7 @@ func (c Config) countVoters(e EnvironmentConfig, from []string) (n int, open boo
 		}
 		for _, m := range r.Members {
 			_, id, ok := strings.Cut(m, ":")
-			open = open || (ok && slackGroup.MatchString(id))
+			open = open || (ok && slackGroupName.MatchString(id))
 			people[m] = true
 		}
 	}

@@ -35,6 +35,7 @@ type cli struct {
 	Serve   serveCommand `cmd:"" help:"Run the server."`
 	Demo    demoCommand  `cmd:"" help:"See the whole idea work here, in this terminal: everything embedded, nothing to set up."`
 	Config  configGroup  `cmd:"" help:"Work with the configuration."`
+	Slack   slackGroup   `cmd:"" help:"Set up Slack."`
 	Version versionCmd   `cmd:"" help:"Print the version."`
 
 	Healthcheck  healthcheck `cmd:"" hidden:"" help:"Ask a running server whether it is ready; for containers."`

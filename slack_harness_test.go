@@ -17,7 +17,7 @@ import (
 // scene is a workspace with people, and a GimletD that is connected to it.
 type scene struct {
 	*slacktest.Server
-	t      *testing.T
+	t      testing.TB
 	world  *world
 	server *server
 	socket bool
@@ -36,7 +36,7 @@ type setting struct {
 
 const twoVotes = "{count: 2, from: [release-managers], not: [requester, authors], expiresAfter: 4h}"
 
-func newScene(t *testing.T, socket bool, s setting) *scene {
+func newScene(t testing.TB, socket bool, s setting) *scene {
 	t.Helper()
 	fake := slacktest.New(t)
 	api, closeFake := fake.Serve()

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gimletd/bot"
@@ -34,16 +35,20 @@ type Inbox struct {
 	now       func() time.Time
 	log       *slog.Logger
 
-	ctx  context.Context //nolint:containedctx // requests outlive the calls that bring them, and end with the process
-	stop context.CancelFunc
-	busy sync.WaitGroup
-	room chan struct{} // a place for each request in hand
+	began   time.Time
+	arrived atomic.Int64    // how long after began the last request came
+	ctx     context.Context //nolint:containedctx // requests outlive the calls that bring them, and end with the process
+	stop    context.CancelFunc
+	busy    sync.WaitGroup
+	room    chan struct{} // a place for each request in hand
 }
 
 // Limits of the inbox.
 const (
 	handledAtOnce = 256
 	handleWithin  = time.Minute
+	giveWayStep   = 15 * time.Millisecond
+	giveWaySteps  = 20
 	// tooLate is how old a request may be that a crash or a shutdown has left: people would be surprised by a release that
 	// they asked for long ago.
 	tooLate = 15 * time.Minute
@@ -53,7 +58,7 @@ const (
 func NewInbox(m Mailbox, h bot.Handler, now func() time.Time, log *slog.Logger) *Inbox {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Inbox{
-		mailbox: m, handler: h, answerers: map[string]bot.Answerer{}, now: now, log: log.With("component", "inbox"),
+		mailbox: m, handler: h, answerers: map[string]bot.Answerer{}, now: now, log: log.With("component", "inbox"), began: time.Now(),
 		ctx: ctx, stop: stop, room: make(chan struct{}, handledAtOnce),
 	}
 }
@@ -63,6 +68,7 @@ func (i *Inbox) AnswerBy(platform string, a bot.Answerer) { i.answerers[platform
 
 // Receive remembers the request and has it handled. A request that was received before is left alone.
 func (i *Inbox) Receive(ctx context.Context, req bot.Request) error {
+	i.arrived.Store(int64(time.Since(i.began)))
 	body, err := json.Marshal(req)
 	if err != nil {
 		return err
@@ -116,6 +122,7 @@ func (i *Inbox) begin(req bot.Request) {
 		case <-i.ctx.Done():
 			return
 		}
+		i.giveWay()
 		ctx, cancel := context.WithTimeout(i.ctx, handleWithin)
 		defer cancel()
 		reply := i.handle(ctx, req)
@@ -131,6 +138,16 @@ func (i *Inbox) begin(req bot.Request) {
 			i.log.Error("a handled request cannot be marked", "id", req.ID, "err", err)
 		}
 	})
+}
+
+// giveWay lets requests that arrive now be acknowledged first: somebody waits for that, for three seconds at most.
+func (i *Inbox) giveWay() {
+	for range giveWaySteps {
+		if time.Since(i.began)-time.Duration(i.arrived.Load()) > giveWayStep {
+			return
+		}
+		time.Sleep(giveWayStep)
+	}
 }
 
 func (i *Inbox) handle(ctx context.Context, req bot.Request) (reply bot.Reply) {

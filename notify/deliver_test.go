@@ -257,6 +257,11 @@ func run(t *testing.T, m *memory, platforms map[string]notify.Platform) (stop fu
 		Loops: releases.NewLoops(), Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Environments: []releases.Environment{{Name: "staging", Channels: []string{"slack:#staging"}}},
 	}
+	return start(t, d)
+}
+
+func start(t *testing.T, d *notify.Dispatcher) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- d.Run(ctx) }()

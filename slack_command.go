@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"gimletd/bot"
+	"gimletd/bot/slack"
+)
+
+type slackGroup struct {
+	Manifest slackManifest `cmd:"" help:"Print the Slack app's manifest, to paste where a new app is made."`
+	Check    slackCheck    `cmd:"" help:"Prove a configuration against Slack: token, scopes, channels, groups, the way in, and one self-test message."`
+}
+
+type slackManifest struct {
+	Config string `help:"The configuration file. Without one, the manifest has the default commands and Socket Mode." type:"existingfile"`
+}
+
+// Run prints the manifest. A configuration that has an app token, or no public URL, connects by Socket Mode.
+func (c slackManifest) Run(std streams) error {
+	config := defaults()
+	if c.Config != "" {
+		var err error
+		if config, err = LoadConfig(c.Config); err != nil {
+			return err
+		}
+	}
+	publicURL := config.Server.PublicURL
+	if config.Slack.socketMode() {
+		publicURL = ""
+	}
+	text, err := json.MarshalIndent(slack.Manifest(config.Slack.adapter(config).Commands, publicURL), "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(std.out, string(text))
+	return err
+}
+
+type slackCheck struct {
+	Config string `help:"The configuration file." required:"" type:"existingfile"`
+	In     string `help:"The channel of the self-test message. The first one of the configuration without."`
+	Quiet  bool   `help:"Post no self-test message."`
+}
+
+// Run reports what it finds.
+func (c slackCheck) Run(ctx context.Context, std streams) error {
+	config, err := LoadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if !config.Slack.enabled() {
+		return errors.New("the configuration has no slack.botToken")
+	}
+	adapter := config.Slack.adapter(config)
+	o := slack.CheckOptions{Groups: config.slackGroups(), PublicURL: config.Server.PublicURL}
+	switch {
+	case c.Quiet:
+	case c.In != "":
+		o.TestIn = bot.Channel(slack.Platform + ":" + strings.TrimPrefix(c.In, slack.Platform+":"))
+	case len(adapter.Channels) > 0:
+		o.TestIn = adapter.Channels[0]
+	}
+	s := slack.New(adapter, &http.Client{Timeout: slackWithin}, time.Now, slog.New(slog.DiscardHandler), func(error) {})
+	good := s.Check(ctx, o, func(f slack.Finding) {
+		mark := "✓"
+		if !f.OK {
+			mark = "✗"
+		}
+		fmt.Fprintf(std.out, "%s %s\n", mark, f.What)
+		if f.Next != "" {
+			fmt.Fprintf(std.out, "  → %s\n", f.Next)
+		}
+	})
+	if !good {
+		return errors.New("the check has found faults")
+	}
+	return nil
+}
+
+// slackGroups are the user groups that roles name.
+func (c Config) slackGroups() (groups []string) {
+	seen := map[string]bool{}
+	for _, r := range c.Roles {
+		for _, m := range r.Members {
+			if group, ok := strings.CutPrefix(m, slack.Platform+":"); ok && slackGroupName.MatchString(group) && !seen[group] {
+				seen[group] = true
+				groups = append(groups, group)
+			}
+		}
+	}
+	return groups
+}
