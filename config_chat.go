@@ -341,6 +341,11 @@ func (c Config) countVoters(e EnvironmentConfig, from []string) (n int, open boo
 		for _, m := range r.Members {
 			_, id, ok := strings.Cut(m, ":")
 			open = open || (ok && slackGroupName.MatchString(id))
+			for _, p := range c.People {
+				if strings.EqualFold(p.Email, m) && p.Slack != "" {
+					m = "slack:" + p.Slack // the same person by another name
+				}
+			}
 			people[m] = true
 		}
 	}

@@ -161,7 +161,7 @@ func (p *process) newSlack(loops *releases.Loops) *slack.Slack {
 	if !c.enabled() {
 		return nil
 	}
-	return slack.New(c.adapter(p.config), &http.Client{Timeout: slackWithin}, time.Now, p.log, func(fault error) { loops.Beat("slack", time.Now(), fault) })
+	return slack.New(c.adapter(p.config), &http.Client{Timeout: slackWithin}, time.Now, p.log, func(loop string, fault error) { loops.Beat(loop, time.Now(), fault) })
 }
 
 func (p *process) openRepositories() (map[string]releases.Repository, func(), error) {

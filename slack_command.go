@@ -68,7 +68,7 @@ func (c slackCheck) Run(ctx context.Context, std streams) error {
 	case len(adapter.Channels) > 0:
 		o.TestIn = adapter.Channels[0]
 	}
-	s := slack.New(adapter, &http.Client{Timeout: slackWithin}, time.Now, slog.New(slog.DiscardHandler), func(error) {})
+	s := slack.New(adapter, &http.Client{Timeout: slackWithin}, time.Now, slog.New(slog.DiscardHandler), func(string, error) {})
 	good := s.Check(ctx, o, func(f slack.Finding) {
 		mark := "✓"
 		if !f.OK {

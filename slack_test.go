@@ -187,6 +187,8 @@ func commandScenarios() []scenario {
 			x.quietly("web", "1111111", nil)
 			x.ok(x.tess.Slash(x.staging, "/release “web” ‘staging’"))
 			x.Find(x.staging, "Released web 1111111 to staging")
+			x.ok(x.tess.Slash(x.random, "/gimlet cancel r-222222 it's late"))
+			x.told(x.tess, x.random, `There is no release "r-222222"`)
 			x.ok(x.tess.Slash(x.staging, "/release web 'stag"))
 			x.told(x.tess, x.staging, "is not closed")
 		}},
@@ -345,7 +347,7 @@ func voteScenarios() []scenario {
 			x.ok(x.grace.Click(m, "Approve"))
 			m.Says("1 of 2")
 			x.ok(x.grace.Slash(x.releases, "/gimlet approve "+releaseOf(m)))
-			x.told(x.grace, x.releases, "You have approved")
+			x.told(x.grace, x.releases, "counts already: 1 of 2")
 			x.commits(0)
 		}},
 		{name: "one rejection ends it, with its reason; it can be asked for again", setting: two, play: func(x *scene) {
@@ -369,6 +371,7 @@ func voteScenarios() []scenario {
 			late := x.ada.ClickPayload(m, "Approve")
 			lateReject := x.heidi.ClickPayload(m, "Reject")
 			x.ok(x.grace.Click(m, "Approve"))
+			m.Says("1 of 2")
 			x.ok(x.heidi.Click(m, "Approve"))
 			m.Says("Released web")
 			x.ok(x.Deliver("interactions", late))
@@ -400,6 +403,30 @@ func voteScenarios() []scenario {
 			x.ok(x.tess.Slash(x.releases, "/release web production"))
 			m.Says("took its place")
 			x.Find(x.releases, "Waiting for approval: web 2222222 to production")
+		}},
+		{name: "the same again keeps the request that waits, and its votes", setting: two, play: func(x *scene) {
+			m := x.asked()
+			x.ok(x.grace.Click(m, "Approve"))
+			m.Says("1 of 2")
+			x.ok(x.tess.Slash(x.releases, "/release web production 1111111"))
+			x.Find(x.releases, "asks for the same already; its votes count")
+			x.ok(x.heidi.Click(m, "Approve"))
+			m.Says("Released web")
+			x.commits(1)
+		}},
+		{name: "a request that cannot be planned takes nobody's place", setting: two, play: func(x *scene) {
+			m := x.asked()
+			x.ok(x.grace.Click(m, "Approve"))
+			m.Says("1 of 2")
+			x.quietly("web", "2222222", func(a map[string]any) {
+				for _, e := range a["environments"].([]any) {
+					e.(map[string]any)["values"] = map[string]any{"image": map[string]string{"tag": "{{ .MISSING }}"}}
+				}
+			})
+			x.ok(x.tess.Slash(x.releases, "/release web production"))
+			x.Find(x.releases, "variable MISSING is missing")
+			x.ok(x.heidi.Click(m, "Approve"))
+			m.Says("Released web 1111111")
 		}},
 		{name: "a vote binds to the plan: another change of the folder makes the votes fall", setting: two, play: func(x *scene) {
 			m := x.asked()
@@ -446,8 +473,10 @@ func voteScenarios() []scenario {
 			m.Says("1 of 2")
 			x.AddGroup("release-managers", x.grace, x.ada)
 			x.ok(x.grace.Click(m, "Approve"))
-			m.Says("heidi, Grace Hopper")
+			m.Says("1 of 2 of release-managers (Grace Hopper)")
 			x.commits(0)
+			x.ok(x.ada.Slash(x.releases, "/gimlet status"))
+			x.told(x.ada, x.releases, "is waiting")
 		}},
 		{name: "when Slack does not say who is in a group, nothing is decided", setting: two, play: func(x *scene) {
 			m := x.asked()
@@ -531,6 +560,18 @@ func formScenarios() []scenario {
 			x.ok(x.tess.Submit(v))
 			x.Find(x.staging, "Released web 1111111 to staging")
 			x.commits(1)
+		}},
+		{name: "a form without a version sends the one that it has shown", play: func(x *scene) {
+			x.quietly("web", "1111111", nil)
+			x.ok(x.tess.Slash(x.staging, "/release"))
+			v := x.tess.Look()
+			x.ok(x.tess.Choose(v, "app", "web"))
+			x.awaitTurn(v, "env/1")
+			x.ok(x.tess.Choose(v, "env", "staging"))
+			v.Says("web in staging: nothing → 1111111")
+			x.quietly("web", "2222222", nil) // comes in while it is looked at
+			x.ok(x.tess.Submit(v))
+			x.Find(x.staging, "Released web 1111111 to staging")
 		}},
 		{name: "a form for a rollback offers what was released", play: func(x *scene) {
 			x.quietly("web", "1111111", nil)

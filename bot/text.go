@@ -52,7 +52,7 @@ func Split(line string) ([]string, error) {
 			quote = 0
 		case quote != 0:
 			word.WriteRune(r)
-		case r == '"' || r == '\'':
+		case (r == '"' || r == '\'') && !inWord: // within a word it is an apostrophe
 			quote, inWord = r, true
 		case unicode.IsSpace(r):
 			if inWord {

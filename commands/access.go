@@ -109,7 +109,7 @@ func first(words ...string) string {
 
 func (m Members) person(u bot.User) (Person, bool) {
 	for _, p := range m.People {
-		if p.Accounts[u.Platform] == u.ID || (u.Platform == console && (strings.EqualFold(p.Name, u.ID) || strings.EqualFold(p.Email, u.ID))) {
+		if (u.ID != "" && p.Accounts[u.Platform] == u.ID) || (u.Platform == console && (strings.EqualFold(p.Name, u.ID) || strings.EqualFold(p.Email, u.ID))) {
 			return p, true
 		}
 	}
@@ -205,15 +205,11 @@ func (m Members) votes(role Role, r releases.Release) bool {
 // done reports whether the person has voted on the plan, or is one who may not.
 func (m Members) done(r releases.Release, c bot.Channel) bool {
 	platform, id, _ := strings.Cut(string(c), ":")
-	u := bot.User{Platform: platform, ID: id, Name: id}
-	identity := platform + ":" + id
-	if p, ok := m.person(u); ok {
-		identity = "person:" + strings.ToLower(p.Email)
+	a := releases.Actor{Via: platform, User: id, Person: platform + ":" + id}
+	if p, ok := m.person(bot.User{Platform: platform, ID: id, Name: id}); ok {
+		a.Person = "person:" + strings.ToLower(p.Email)
 	}
-	if r.RequestedBy.Identity() == identity {
-		return true
-	}
-	return slices.ContainsFunc(r.Standing(), func(v releases.Vote) bool { return v.By.Identity() == identity })
+	return a.Is(r.RequestedBy) || slices.ContainsFunc(r.Standing(), func(v releases.Vote) bool { return a.Is(v.By) })
 }
 
 // reach returns the direct channels of a role's member: a person's, or those of everybody in a group.
@@ -225,7 +221,7 @@ func (m Members) reach(ctx context.Context, member string) (channels []bot.Chann
 				continue
 			}
 			for platform, account := range p.Accounts {
-				if m.Directories[platform] != nil {
+				if m.Directories[platform] != nil && account != "" {
 					channels = append(channels, bot.Channel(platform+":"+account))
 				}
 			}

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,13 +90,14 @@ func homeCommand() command {
 }
 
 func (c call) waitingForMe(ctx context.Context) (page []bot.Message, err error) {
-	const most = 10
-	found, err := c.releases.Releases(ctx, releases.ReleaseQuery{Statuses: []releases.Status{releases.Waiting}, Since: c.now().Add(-30 * 24 * time.Hour), Limit: most})
+	const most, looked = 10, 500
+	found, err := c.releases.Releases(ctx, releases.ReleaseQuery{Statuses: []releases.Status{releases.Waiting}, Since: c.now().Add(-30 * 24 * time.Hour), Limit: looked})
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range found {
-		if c.access.Allow(c.actor, releases.VerbApprove, r.App, r.Env) != nil || r.Approval == nil || r.Approval.Eligible(r, c.actor, c.actor.Roles) != nil {
+		if c.access.Allow(c.actor, releases.VerbApprove, r.App, r.Env) != nil || r.Approval == nil || r.Approval.Eligible(r, c.actor) != nil ||
+			slices.ContainsFunc(r.Approvers(), c.actor.Is) || len(page) == most {
 			continue
 		}
 		m := bot.Message{
@@ -112,14 +114,14 @@ func (c call) waitingForMe(ctx context.Context) (page []bot.Message, err error) 
 }
 
 func (c call) mineToday(ctx context.Context) (bot.Message, error) {
-	const most = 50
-	found, err := c.releases.Releases(ctx, releases.ReleaseQuery{Since: c.now().Add(-24 * time.Hour), Limit: most})
+	const looked = 1000
+	found, err := c.releases.Releases(ctx, releases.ReleaseQuery{Since: c.now().Add(-24 * time.Hour), Limit: looked})
 	if err != nil {
 		return bot.Message{}, err
 	}
 	rows := [][]string{{"ID", "WHEN", "APP", "ENVIRONMENT", "VERSION", "STATUS"}}
 	for _, r := range found {
-		if r.RequestedBy.Identity() == c.actor.Identity() {
+		if r.RequestedBy.Is(c.actor) {
 			rows = append(rows, []string{r.ID, ago(c.now(), r.Created), r.App, r.Env, r.Version.Short(), string(r.Status)})
 		}
 	}

@@ -159,8 +159,8 @@ func (i *Inbox) handle(ctx context.Context, req bot.Request) (reply bot.Reply) {
 	}()
 	if age := i.now().Sub(req.At); age > tooLate {
 		return bot.Say(bot.Message{
-			Tone: bot.Warning, Title: "I was away when you asked, so I did nothing",
-			Body: fmt.Sprintf("%d minutes ago you asked for: %s\nAsk again if you still want it.", int(age.Minutes()), joined(req.Args)),
+			Tone: bot.Warning, Title: "I was away when you asked, and now it is too late",
+			Body: fmt.Sprintf("%d minutes ago you asked for: %s\nIf I had not begun it by then, it was not done: /gimlet history shows. Ask again if you still want it.", int(age.Minutes()), joined(req.Args)),
 		})
 	}
 	return i.handler.Handle(ctx, req)

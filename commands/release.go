@@ -58,7 +58,7 @@ func rollbackCommand() command {
 		if err := c.allow(ctx, releases.VerbRollback, app, env); err != nil {
 			return bot.Reply{}, err
 		}
-		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], By: c.actor, Request: c.request})
+		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], Of: c.of, By: c.actor, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
@@ -68,7 +68,7 @@ func rollbackCommand() command {
 
 // takenBack puts the app and environment in place of the id of a release that is to be taken back. It must be what is
 // live: taking back another one would do something else than it says.
-func (c call) takenBack(ctx context.Context) error {
+func (c *call) takenBack(ctx context.Context) error {
 	id := c.words[paramApp]
 	if !releases.IsReleaseID(id) || c.words[paramEnv] != "" {
 		return nil
@@ -83,7 +83,7 @@ func (c call) takenBack(ctx context.Context) error {
 	}
 	for _, st := range states {
 		if st.Live != nil && st.Live.ReleaseID == id {
-			c.words[paramApp], c.words[paramEnv] = r.App, r.Env
+			c.words[paramApp], c.words[paramEnv], c.of = r.App, r.Env, id
 			return nil
 		}
 		if st.Live != nil {

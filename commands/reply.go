@@ -49,7 +49,7 @@ func offer(title string, spec bot.Spec, args []string, options []string) bot.Rep
 func typed(spec bot.Spec) []string { return strings.Fields("/" + spec.Name) }
 
 func sentence(text string) string {
-	if text == "" {
+	if first, _, _ := strings.Cut(text, " "); text == "" || releases.IsReleaseID(first) {
 		return text
 	}
 	return strings.ToUpper(text[:1]) + text[1:]

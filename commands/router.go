@@ -64,6 +64,7 @@ type call struct {
 	user    bot.User
 	channel bot.Channel
 	request string // the request's id
+	of      string // the release that a rollback is to take back
 	at      time.Time
 }
 
@@ -99,7 +100,7 @@ func (r *Router) Handle(ctx context.Context, req bot.Request) bot.Reply {
 	}
 	reply, err := r.run(ctx, r.commands[i], args, req)
 	if err != nil {
-		r.log.Info("a command was answered with an error", "command", name, "user", req.User.Name, "err", err)
+		r.log.Info("a command was answered with an error", "command", name, "user", req.User.Name, "err", releases.Redact(err.Error()))
 		return explain(r.commands[i].Spec, args, err)
 	}
 	return reply

@@ -43,23 +43,42 @@ func (c call) vote(ctx context.Context, yes bool) (bot.Reply, error) {
 		return bot.Reply{}, err
 	}
 	digest, reason := releases.CutPlanWord(c.words["reason"])
-	standing := map[string][]string{}
-	for _, v := range r.Votes {
-		standing[v.By.Identity()] = c.access.Fresh(ctx, v.By, releases.VerbApprove, r.App, r.Env, c.at).Roles
+	people := map[string]releases.Actor{} // who asked and voted before, as they are now
+	for _, before := range append(actorsOf(r.Votes), r.RequestedBy) {
+		people[before.Identity()] = c.asNow(ctx, before, r)
 	}
 	after, err := c.releases.Vote(ctx, releases.Ballot{
 		ReleaseID: r.ID, Digest: digest, Yes: yes, Reason: reason, By: c.actor,
-		Roles: func(a releases.Actor) []string {
-			if roles, asked := standing[a.Identity()]; asked {
-				return roles
+		Now: func(a releases.Actor) releases.Actor {
+			if now, asked := people[a.Identity()]; asked {
+				return now
 			}
-			return a.Roles // voted a moment ago, with the roles of that moment
+			return a // came a moment ago, and was looked up then
 		},
 	})
 	if err != nil {
 		return bot.Reply{}, err
 	}
 	return c.told(r.Env, bot.Message{Tone: bot.Good, Title: fmt.Sprintf("Your vote on %s counts: %s", after.ID, after.Reason)}), nil
+}
+
+func actorsOf(votes []releases.Vote) (all []releases.Actor) {
+	for _, v := range votes {
+		all = append(all, v.By)
+	}
+	return all
+}
+
+// asNow identifies somebody anew who acted before, with the roles that let them vote on the release.
+func (c call) asNow(ctx context.Context, a releases.Actor, r releases.Release) releases.Actor {
+	if a.User == "" || a.Root {
+		return a
+	}
+	now, err := c.access.Identify(ctx, bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email})
+	if err != nil {
+		return a
+	}
+	return c.access.Fresh(ctx, now, releases.VerbApprove, r.App, r.Env, c.at)
 }
 
 // told says the message where the news of the environment do not come by themselves.
@@ -79,8 +98,8 @@ func cancelCommand() command {
 		if err != nil {
 			return bot.Reply{}, err
 		}
-		if r.RequestedBy.Identity() != c.actor.Identity() {
-			if err := c.allow(ctx, releases.VerbRelease, r.App, r.Env); err != nil {
+		if !r.RequestedBy.Is(c.actor) {
+			if err := c.allow(ctx, verbOf(r), r.App, r.Env); err != nil {
 				return bot.Reply{}, err
 			}
 		}
@@ -102,11 +121,7 @@ func retryCommand() command {
 		if r.Status.Open() || r.Status == releases.Published || r.Status == releases.Unchanged {
 			return bot.Reply{}, releases.Errorf(releases.Conflict, "%s is %s, so there is nothing to try again", r.ID, r.Status)
 		}
-		verb := releases.VerbRelease
-		if r.Kind == releases.KindRollback {
-			verb = releases.VerbRollback
-		}
-		if err := c.allow(ctx, verb, r.App, r.Env); err != nil {
+		if err := c.allow(ctx, verbOf(r), r.App, r.Env); err != nil {
 			return bot.Reply{}, err
 		}
 		made, err := c.again(ctx, r)
@@ -117,9 +132,17 @@ func retryCommand() command {
 	}}
 }
 
+// verbOf is the right that asking for such a release needs.
+func verbOf(r releases.Release) string {
+	if r.Kind == releases.KindRollback {
+		return releases.VerbRollback
+	}
+	return releases.VerbRelease
+}
+
 func (c call) again(ctx context.Context, r releases.Release) (releases.Release, error) {
 	if r.Kind == releases.KindRollback {
-		return c.releases.Rollback(ctx, releases.RollbackAsk{App: r.App, Env: r.Env, To: r.Target, By: c.actor, Request: c.request})
+		return c.releases.Rollback(ctx, releases.RollbackAsk{App: r.App, Env: r.Env, To: r.Target, Of: r.RollbackOf, By: c.actor, Request: c.request})
 	}
 	made, err := c.releases.Propose(ctx, releases.Ask{App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, By: c.actor, Request: c.request})
 	if err != nil {

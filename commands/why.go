@@ -56,7 +56,9 @@ func diffRollbackCommand() command {
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		return bot.Say(difference(fmt.Sprintf("%s in %s: %s → %s", target.App, target.Env, p.Live.Version.Short(), target.Version.Short()), p)), nil
+		m := difference(fmt.Sprintf("%s in %s: %s → %s", target.App, target.Env, p.Live.Version.Short(), target.Version.Short()), p)
+		m.Buttons = []bot.Button{{Label: "Roll back", Tone: bot.Bad, Args: []string{"/rollback", target.App, target.Env, target.ID}, Confirm: "Roll back " + m.Title + "?"}}
+		return bot.Say(m), nil
 	}}
 }
 

@@ -27,7 +27,7 @@ func TestABurstOfAThousandReleases(t *testing.T) {
 		channel := fake.AddChannel("releases")
 		began := time.Now()
 		s := slack.New(slack.Config{BotToken: slacktest.BotToken, APIURL: fake.URL(), Channels: []bot.Channel{"slack:#releases"}},
-			&http.Client{Transport: fake.Transport()}, time.Now, slog.New(slog.DiscardHandler), func(error) {})
+			&http.Client{Transport: fake.Transport()}, time.Now, slog.New(slog.DiscardHandler), func(string, error) {})
 		m := newMemory()
 		d := &notify.Dispatcher{
 			Queue: m, Ledger: m, Platforms: map[string]notify.Platform{"slack": {Sender: s, EditEvery: slack.EditEvery}}, Approvers: m, Diffs: m,

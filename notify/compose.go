@@ -158,7 +158,7 @@ func release(r releases.Release) (bot.Message, bool) {
 		what = fmt.Sprintf("%s in %s: %s", r.App, r.Env, step(r))
 		doing, done = "Rolling back "+what, "Rolled back "+what
 	}
-	again := []bot.Button{{Label: "Ask again", Args: []string{"/gimlet", "retry", r.ID}}}
+	again := []bot.Button{{Label: "Ask again", Args: []string{"/gimlet", "retry", r.ID}, Confirm: "Ask again for " + what + "?"}}
 	switch r.Status {
 	case releases.Proposed, releases.Approved, releases.Publishing:
 		return progress(m, r, doing)
@@ -184,7 +184,7 @@ func release(r releases.Release) (bot.Message, bool) {
 		if r.Kind == releases.KindRollback {
 			m.Title = "Not rolled back: " + what
 		}
-		m.Buttons = []bot.Button{{Label: "Try again", Args: []string{"/gimlet", "retry", r.ID}}}
+		m.Buttons = []bot.Button{{Label: "Try again", Args: []string{"/gimlet", "retry", r.ID}, Confirm: "Try again: " + what + "?"}}
 	}
 	if r.Status == releases.Failed {
 		m.Fields = decided(r)

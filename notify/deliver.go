@@ -83,6 +83,8 @@ type Dispatcher struct {
 const (
 	sendWithin = 30 * time.Second
 	lookWithin = 15 * time.Second
+	lookAgain  = 30 * time.Second
+	maxLooks   = 5
 	loopName   = "notifier"
 	heartbeat  = 5 * time.Second
 	// maxOpen bounds the outcomes that are held in memory; those after them wait in the store.
@@ -161,17 +163,19 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 			add(channel, n)
 		}
 	}
-	if r := o.Reminder; r != nil {
-		for _, channel := range d.remind(ctx, *r) {
+	if r := o.Release; r != nil && !r.Reminded.IsZero() {
+		for _, channel := range d.reminded(ctx, r.ID) {
 			add(channel, Remind(*r))
 		}
 	}
-	if r := o.Release; r != nil && !r.Reminded.IsZero() {
-		for _, channel := range d.reminded(ctx, r.ID) {
-			n := Remind(*r)
-			n.Followup = true
-			add(channel, n)
-		}
+	if r := o.Reminder; r != nil {
+		d.running.Go(func() { // whom to remind is asked of a platform, for which nobody else waits
+			for _, channel := range d.remind(ctx, *r) {
+				add(channel, Remind(*r))
+			}
+			d.told(ctx, t)
+		})
+		return
 	}
 	d.told(ctx, t)
 }
@@ -198,11 +202,11 @@ func (d *Dispatcher) told(ctx context.Context, t *telling) {
 
 // remind finds who is to be reminded and remembers it, so that those messages can be followed up.
 func (d *Dispatcher) remind(ctx context.Context, r releases.Release) []bot.Channel {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
-	channels, err := d.Approvers.Voters(ctx, r)
-	if err != nil {
+	channels, err := d.voters(ctx, r)
+	for try := 1; err != nil && try < maxLooks && ctx.Err() == nil; try++ {
 		d.Log.Warn("not everybody who could vote is known", "release", r.ID, "err", err)
+		pause(ctx, lookAgain)
+		channels, err = d.voters(ctx, r)
 	}
 	text, err := json.Marshal(channels)
 	if err == nil {
@@ -212,6 +216,12 @@ func (d *Dispatcher) remind(ctx context.Context, r releases.Release) []bot.Chann
 		d.Log.Error("a reminder is not remembered", "release", r.ID, "err", err)
 	}
 	return channels
+}
+
+func (d *Dispatcher) voters(ctx context.Context, r releases.Release) ([]bot.Channel, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	return d.Approvers.Voters(ctx, r)
 }
 
 func (d *Dispatcher) reminded(ctx context.Context, id string) (channels []bot.Channel) {

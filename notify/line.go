@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -188,8 +189,9 @@ func (l *line) settle(ctx context.Context, c *card, kind int, err error) {
 	if err == nil {
 		l.sent[c.Key] = true
 	}
-	if len(l.edited) > maxRecent {
+	if len(l.edited) > maxRecent || len(l.sent) > maxRecent { // the ledger knows
 		clear(l.edited)
+		clear(l.sent)
 	}
 	if kind == editing {
 		l.edited[c.Key] = l.Now()
@@ -197,6 +199,7 @@ func (l *line) settle(ctx context.Context, c *card, kind int, err error) {
 	l.mu.Unlock()
 	if err != nil {
 		l.Log.Error("people were not told", "channel", l.channel, "message", c.Key, "err", releases.Redact(err.Error()))
+		l.tellOwner(err)
 	} else {
 		l.failing(nil)
 	}
@@ -231,7 +234,12 @@ func (l *line) tell(ctx context.Context, c *card) error {
 		return nil
 	case known.ID != "":
 		err := l.platform.Edit(ctx, known.Ref, post.Message)
-		if !errors.Is(err, bot.ErrNoMessage) || c.Under != "" {
+		switch {
+		case c.Under != "" || c.Followup:
+			return err
+		case errors.Is(err, bot.ErrNoChannel):
+			return l.elsewhere(ctx, key, post, err)
+		case !errors.Is(err, bot.ErrNoMessage):
 			return err
 		}
 		// Somebody deleted the message; what it says now is still news.
@@ -264,7 +272,8 @@ func (l *line) post(ctx context.Context, n Note) (bot.Post, error) {
 			return post, err
 		}
 		if diff != "" {
-			post.File = &bot.File{Name: n.DiffOf + ".diff", Content: diff}
+			name := n.Key[strings.LastIndexAny(n.Key, "/:")+1:] // the plan, so that another plan's file is another one
+			post.File = &bot.File{Name: n.DiffOf + "-" + name + ".diff", Content: diff}
 		}
 	}
 	if n.AskFor != nil {
@@ -308,11 +317,16 @@ func (l *line) send(ctx context.Context, key string, post bot.Post) error {
 	return errors.Join(err, l.setEntry(ctx, key, entry{}))
 }
 
-// elsewhere sends to the fallback what its channel cannot take, and has the owner told.
-func (l *line) elsewhere(ctx context.Context, key string, post bot.Post, cause error) error {
-	if l.Owner != "" && l.Owner != l.channel {
+// tellOwner has the owner told, once a day, that the channel does not get its news.
+func (l *line) tellOwner(cause error) {
+	if l.Owner != "" && l.Owner != l.channel && l.platform.Sender != nil {
 		l.line(l.Owner).add(stray(l.channel, l.Fallback, cause, l.Now()), nil)
 	}
+}
+
+// elsewhere sends to the fallback what its channel cannot take, and has the owner told.
+func (l *line) elsewhere(ctx context.Context, key string, post bot.Post, cause error) error {
+	l.tellOwner(cause)
 	if l.Fallback == "" || l.Fallback == l.channel {
 		return cause
 	}

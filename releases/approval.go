@@ -72,16 +72,16 @@ func (r Release) Approvers() (all []Actor) {
 	return all
 }
 
-// Met reports whether the votes that stand are enough, and in a few words what is missing if not. roles are those of a
-// voter now; a vote of somebody who may no longer vote does not count.
-func (a Approval) Met(r Release, roles func(Actor) []string) (bool, string) {
-	var people []string
+// Met reports whether the votes that stand are enough, and in a few words what is missing if not. A vote of somebody who
+// may not vote does not count, and a person counts once, whatever account they used.
+func (a Approval) Met(r Release) (bool, string) {
+	var people []Actor
 	for _, v := range r.Standing() {
 		if !v.Yes {
 			return false, "rejected by " + v.By.Name
 		}
-		if a.Eligible(r, v.By, roles(v.By)) == nil && !slices.Contains(people, v.By.Identity()) {
-			people = append(people, v.By.Identity())
+		if a.Eligible(r, v.By) == nil && !slices.ContainsFunc(people, v.By.Is) {
+			people = append(people, v.By)
 		}
 	}
 	if missing := a.Count - len(people); missing > 0 {
@@ -97,12 +97,18 @@ func (a Approval) of() string {
 	return " of " + strings.Join(a.From, " or ")
 }
 
-// Eligible returns a NotAllowed Error that says why the actor may not vote on the release, or nil.
-func (a Approval) Eligible(r Release, by Actor, roles []string) error {
-	if len(a.From) > 0 && !by.Root && !slices.ContainsFunc(a.From, func(role string) bool { return slices.Contains(roles, role) }) {
+// Eligible returns a NotAllowed Error that says why the actor, with the roles that they have, may not vote on the
+// release, or nil.
+func (a Approval) Eligible(r Release, by Actor) error {
+	has := func(role string) bool { return slices.Contains(by.Roles, role) }
+	switch {
+	case by.Root:
+	case len(a.From) > 0 && !slices.ContainsFunc(a.From, has):
 		return Errorf(NotAllowed, "you may not approve %s in %s: needs %s", r.App, r.Env, strings.Join(a.From, " or "))
+	case len(by.Roles) == 0:
+		return Errorf(NotAllowed, "you may not approve %s in %s: none of your roles may", r.App, r.Env)
 	}
-	if slices.Contains(a.Not, NotRequester) && by.Identity() == r.RequestedBy.Identity() {
+	if slices.Contains(a.Not, NotRequester) && by.Is(r.RequestedBy) {
 		return Errorf(NotAllowed, "you asked for %s yourself, so somebody else has to approve it", r.ID)
 	}
 	if !slices.Contains(a.Not, NotAuthors) {
@@ -110,9 +116,12 @@ func (a Approval) Eligible(r Release, by Actor, roles []string) error {
 	}
 	v := r.Version
 	switch {
+	case by.Root:
+	case v.AuthorName+v.AuthorEmail+v.CommitterName+v.CommitterEmail == "":
+		return Errorf(NotAllowed, "who wrote %s is not known (CI did not say), so whether it was you cannot be told", v.Short())
 	case by.wrote(v.AuthorName, v.AuthorEmail) || by.wrote(v.CommitterName, v.CommitterEmail):
 		return Errorf(NotAllowed, "you wrote %s, so somebody else has to approve it", v.Short())
-	case by.Email == "" && !by.Root:
+	case by.Email == "":
 		return Errorf(NotAllowed, "whether you wrote %s cannot be told, because your e-mail address is not known here; add yourself to `people` in the configuration", v.Short())
 	}
 	return nil
@@ -120,6 +129,11 @@ func (a Approval) Eligible(r Release, by Actor, roles []string) error {
 
 func (a Actor) wrote(name, email string) bool {
 	return (email != "" && strings.EqualFold(a.Email, email)) || (name != "" && strings.EqualFold(a.Name, name))
+}
+
+// Is reports whether both are the same person: by what the configuration says of them, or by their account.
+func (a Actor) Is(b Actor) bool {
+	return a.Identity() == b.Identity() || (a.User != "" && a.User == b.User && a.Via == b.Via)
 }
 
 // Identity is what makes a person one, whatever platform they speak from.

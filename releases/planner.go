@@ -130,7 +130,7 @@ func (s *Service) plannable(ctx context.Context) (due []Release, err error) {
 			if !first[target] && (r.Status == Proposed || (r.Status != Publishing && gone != nil)) {
 				due = append(due, r)
 			}
-			first[target] = true
+			first[target] = first[target] || r.Status != Waiting // what waits for votes keeps nobody else back
 		}
 		return err
 	})
@@ -249,6 +249,14 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 
 // planned lets the release go, or has it wait for the votes that it needs. A rollback needs none.
 func (s *Service) planned(tx Tx, r Release, rule Approval) error {
+	kept, err := s.replaceWaiting(tx, r)
+	if err != nil {
+		return err
+	}
+	if kept != "" {
+		_, err := s.end(tx, r, Superseded, kept)
+		return err
+	}
 	if rule.Count == 0 || r.Kind == KindRollback {
 		_, err := s.move(tx, r, Approved, "no approval is needed")
 		return err
@@ -259,12 +267,12 @@ func (s *Service) planned(tx Tx, r Release, rule Approval) error {
 	if rule.ExpiresAfter > 0 {
 		r.Expires = now.Add(rule.ExpiresAfter)
 	}
-	met, reason := rule.Met(r, func(a Actor) []string { return a.Roles })
+	met, reason := rule.Met(r)
 	if met { // the folder is again what was voted on
 		_, err := s.move(tx, r, Approved, "approved by "+namesOf(r.Approvers()))
 		return err
 	}
-	_, err := s.move(tx, r, Waiting, reason)
+	_, err = s.move(tx, r, Waiting, reason)
 	return err
 }
 

@@ -69,22 +69,29 @@ func asked(tx Tx, request string) (name string, made []Release, err error) {
 	return request, made, err
 }
 
-// replaceWaiting ends a release that waits for votes in favour of a newer one for the same app and environment.
-func (s *Service) replaceWaiting(tx Tx, newer Release) error {
+// replaceWaiting ends a release that waits for votes in favour of a newer one for the same app and environment, once that
+// one has its plan. It returns why the older one is kept instead, or "".
+func (s *Service) replaceWaiting(tx Tx, newer Release) (kept string, err error) {
 	open, err := tx.OpenReleases()
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, r := range open {
-		if r.App != newer.App || r.Env != newer.Env || r.Status != Waiting {
+		if r.App != newer.App || r.Env != newer.Env || r.Status != Waiting || r.ID == newer.ID {
 			continue
+		}
+		if newer.Kind == KindRelease && r.Kind == KindRelease && r.ArtifactID == newer.ArtifactID {
+			return fmt.Sprintf("%s asks for the same already; its votes count", r.ID), nil
+		}
+		if newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
+			return fmt.Sprintf("%s of the newer %s waits for approval; automation never goes backwards", r.ID, r.Version.Short()), nil
 		}
 		reason := fmt.Sprintf("%s of %s by %s took its place", newer.ID, newer.Version.Short(), newer.RequestedBy.Name)
 		if _, err := s.end(tx, r, Superseded, reason); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return "", nil
 }
 
 func (s *Service) accepted(made []Release, err error) error {
@@ -105,6 +112,8 @@ type RollbackAsk struct {
 	// To names the release: its id, its version (tag, commit hash or prefix), its artifact's id, or its commit in the
 	// GitOps repository. "" means the one before.
 	To string
+	// Of, when set, is the release that must be what is live.
+	Of string
 	By Actor
 	// Request is as in Ask.
 	Request string
@@ -130,6 +139,9 @@ func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error
 		target, live, err := h.target(ask.To)
 		if err != nil {
 			return err
+		}
+		if ask.Of != "" && live.ReleaseID != ask.Of {
+			return Errorf(Conflict, "%s is no longer what is live: %s of %s is\nTo go back from there: /rollback %s %s", ask.Of, live.Version.Short(), live.ReleaseID, ask.App, ask.Env)
 		}
 		if _, err := tx.Files(target.ID); err != nil {
 			return err

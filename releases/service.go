@@ -266,9 +266,6 @@ func (s *Service) propose(tx Tx, r Release) (Release, error) {
 		return r, err
 	}
 	r.Key, r.Status, r.Created = key, Proposed, now
-	if err := s.replaceWaiting(tx, r); err != nil {
-		return r, err
-	}
 	r = r.note(r.Reason, now)
 	if live, err := tx.Live(r.App, r.Env); err != nil {
 		return r, err

@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,15 +16,15 @@ type Ballot struct {
 	Yes    bool
 	Reason string
 	By     Actor
-	// Roles are those that a voter has now, asked for each who voted before. When nil the roles that they voted with count.
-	Roles func(Actor) []string
+	// Now says who somebody is now who asked or voted before, with the roles that they have. When nil they are who they were.
+	Now func(Actor) Actor
 }
 
 // Vote casts a vote. A plan that has all it needs is approved in the same transaction; one that is rejected ends. The
 // release is returned as it then is, also with an error.
 func (s *Service) Vote(ctx context.Context, b Ballot) (r Release, err error) {
-	if b.Roles == nil {
-		b.Roles = func(a Actor) []string { return a.Roles }
+	if b.Now == nil {
+		b.Now = func(a Actor) Actor { return a }
 	}
 	var refused error // with something written all the same
 	err = s.store.Update(ctx, func(tx Tx) error {
@@ -44,8 +45,11 @@ func (s *Service) Vote(ctx context.Context, b Ballot) (r Release, err error) {
 		if err != nil {
 			return err
 		}
+		if err := r.refresh(b); err != nil {
+			return err
+		}
 		rule := env.Approval
-		if err := rule.Eligible(r, b.By, b.By.Roles); err != nil {
+		if err := rule.Eligible(r, b.By); err != nil {
 			return err
 		}
 		r, err = s.count(tx, r, rule, b)
@@ -72,10 +76,23 @@ func (r Release) votable(b Ballot) error {
 		return Errorf(Stale, "the plan of %s has changed since that button was drawn, so nothing was decided; look at it again: /gimlet diff %s", r.ID, r.ID)
 	}
 	for _, v := range r.Standing() {
-		if v.By.Identity() == b.By.Identity() && v.Yes == b.Yes {
-			return Errorf(Conflict, "you have approved %s already; %s", r.ID, r.Reason)
+		if v.By.Is(b.By) && v.Yes == b.Yes {
+			return Errorf(Conflict, "your approval of %s counts already: %s", r.ID, r.Reason)
 		}
 	}
+	return nil
+}
+
+// refresh puts those who asked and voted before as they are now. When that cannot be told of somebody, nothing is decided.
+func (r *Release) refresh(b Ballot) error {
+	r.RequestedBy = b.Now(r.RequestedBy)
+	votes := r.Standing()
+	for i, v := range votes {
+		if votes[i].By = b.Now(v.By); votes[i].By.Doubt != "" {
+			return Errorf(Unavailable, "whether the approval of %s still counts cannot be told now, so nothing was done: %s; try again in a moment", v.By.Name, votes[i].By.Doubt)
+		}
+	}
+	r.Votes = votes
 	return nil
 }
 
@@ -116,8 +133,8 @@ func namesOf(actors []Actor) string {
 // count adds the vote and moves the release on if that decides it.
 func (s *Service) count(tx Tx, r Release, rule Approval, b Ballot) (Release, error) {
 	var votes []Vote
-	for _, v := range r.Standing() { // those for earlier plans have fallen, and a person has one vote
-		if v.By.Identity() != b.By.Identity() {
+	for _, v := range r.Standing() { // those of people who may no longer vote have fallen, and a person has one vote
+		if !v.By.Is(b.By) && rule.Eligible(r, v.By) == nil {
 			votes = append(votes, v)
 		}
 	}
@@ -130,12 +147,7 @@ func (s *Service) count(tx Tx, r Release, rule Approval, b Ballot) (Release, err
 		}
 		return s.end(tx, r, Rejected, reason)
 	}
-	met, reason := rule.Met(r, func(a Actor) []string {
-		if a.Identity() == b.By.Identity() {
-			return b.By.Roles
-		}
-		return b.Roles(a)
-	})
+	met, reason := rule.Met(r)
 	CrashPoint("vote.counted")
 	if met {
 		return s.move(tx, r, Approved, "approved by "+namesOf(r.Approvers()))
@@ -147,7 +159,7 @@ func (s *Service) count(tx Tx, r Release, rule Approval, b Ballot) (Release, err
 
 // end takes a release out of its life before it was published.
 func (s *Service) end(tx Tx, r Release, to Status, reason string) (Release, error) {
-	if err := tx.PutFiles(r.ID, nil); err != nil {
+	if err := errors.Join(tx.PutFiles(r.ID, nil), tx.PutDiff(r.ID, "")); err != nil {
 		return r, err
 	}
 	return s.move(tx, r, to, reason)

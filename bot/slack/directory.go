@@ -23,7 +23,7 @@ const (
 	usersFor    = time.Hour
 	staleFor    = time.Hour // when Slack does not answer
 	maxUsers    = 20_000
-	pageSize    = 200
+	pageSize    = 999
 	maxChannels = 20_000
 )
 
@@ -199,9 +199,28 @@ var (
 
 // channelNames knows channels by name.
 type channelNames struct {
-	mu  sync.Mutex
-	ids map[string]string
-	at  time.Time
+	mu     sync.Mutex // held for moments: the way in waits for it
+	ids    map[string]string
+	lookup sync.Mutex // one list at a time
+	at     time.Time  // when the last whole list was made
+	cursor string     // of a list that was broken off
+}
+
+func (c *channelNames) known(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ids[name]
+}
+
+func (c *channelNames) add(page []slack.Channel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ids == nil || len(c.ids) > maxChannels {
+		c.ids = map[string]string{}
+	}
+	for _, one := range page {
+		c.ids[one.Name] = one.ID
+	}
 }
 
 // id returns what Slack calls the channel. A person's id is a channel, too: the direct one.
@@ -211,47 +230,45 @@ func (c *channelNames) id(ctx context.Context, s *Slack, channel bot.Channel) (s
 	if !named {
 		return name, nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id := c.ids[handle]; id != "" {
+	if id := c.known(handle); id != "" {
 		return id, nil
 	}
-	if c.ids == nil || s.now().Sub(c.at) >= missesFor {
-		if err := c.list(ctx, s); err != nil {
+	c.lookup.Lock()
+	defer c.lookup.Unlock()
+	if c.known(handle) == "" && (c.cursor != "" || c.at.IsZero() || s.now().Sub(c.at) >= missesFor) {
+		if err := c.list(ctx, s, handle); err != nil {
 			return "", err
 		}
 	}
-	if id := c.ids[handle]; id != "" {
+	if id := c.known(handle); id != "" {
 		return id, nil
 	}
 	return "", fmt.Errorf("%w (there is no channel #%s, or it is private and I am not in it)", bot.ErrNoChannel, handle)
 }
 
-// list reads the names of all channels; the lock is held.
-func (c *channelNames) list(ctx context.Context, s *Slack) error {
-	found := map[string]string{}
-	cursor := ""
-	for len(found) < maxChannels {
+// list reads names until the wanted one is there. A list that is broken off goes on where it was.
+func (c *channelNames) list(ctx context.Context, s *Slack, wanted string) error {
+	for {
 		var page []slack.Channel
 		next := ""
 		err := s.patiently(ctx, "conversations.list", func() (err error) {
 			page, next, err = s.api.GetConversationsContext(ctx, &slack.GetConversationsParameters{
-				Cursor: cursor, ExcludeArchived: true, Limit: pageSize, Types: []string{"public_channel", "private_channel"},
+				Cursor: c.cursor, ExcludeArchived: true, Limit: pageSize, Types: []string{"public_channel", "private_channel"},
 			})
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		for _, one := range page {
-			found[one.Name] = one.ID
+		c.add(page)
+		if c.cursor = next; next == "" {
+			c.at = s.now()
+			return nil
 		}
-		if cursor = next; cursor == "" {
-			break
+		if c.known(wanted) != "" {
+			return nil
 		}
 	}
-	c.ids, c.at = found, s.now()
-	return nil
 }
 
 // resolve looks the configured names up, so that requests from there are known by them.

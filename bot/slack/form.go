@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,8 @@ type formState struct {
 	Labels  map[string]string `json:"l,omitempty"`
 	Turn    int               `json:"t,omitempty"`
 	About   string            `json:"a,omitempty"` // of a shortcut: the command's only word
+	Send    []string          `json:"s,omitempty"` // the words that mean just what was shown
+	Shown   []string          `json:"v,omitempty"` // the words that it was shown for
 }
 
 const (
@@ -122,7 +125,11 @@ func (s *Slack) chosen(ctx context.Context, c slack.InteractionCallback) error {
 		if err != nil {
 			return unlessOutdated(err)
 		}
-		_, err = s.changeForm(ctx, c.View.ID, hash, spec, state, s.preview(ctx, spec, user, bot.Channel(state.Channel), words))
+		blocks, send := s.preview(ctx, spec, user, bot.Channel(state.Channel), words)
+		if len(send) > 0 && send[0] == state.Command {
+			state.Shown, state.Send = words, send
+		}
+		_, err = s.changeForm(ctx, c.View.ID, hash, spec, state, blocks)
 		return unlessOutdated(err)
 	})
 	return nil
@@ -142,6 +149,7 @@ func (f *formState) choose(spec bot.Spec, name string, chosen slack.OptionBlockO
 		return
 	}
 	f.Turn++
+	f.Shown, f.Send = nil, nil
 	f.Words[name] = chosen.Value
 	if chosen.Text != nil {
 		f.Labels[name] = chosen.Text.Text
@@ -189,15 +197,19 @@ func (s *Slack) updateView(ctx context.Context, view slack.ModalViewRequest, has
 	return newHash, err
 }
 
-// preview asks what the command would do.
-func (s *Slack) preview(ctx context.Context, spec bot.Spec, user bot.User, channel bot.Channel, words []string) []slack.Block {
+// preview asks what the command would do. The first button of the answer has the words that do just that, whatever
+// comes in until the form is sent.
+func (s *Slack) preview(ctx context.Context, spec bot.Spec, user bot.User, channel bot.Channel, words []string) (blocks []slack.Block, send []string) {
 	args := append(strings.Fields("/"+spec.Preview), words...)
-	blocks := []slack.Block{slack.NewDividerBlock()}
+	blocks = []slack.Block{slack.NewDividerBlock()}
 	for _, m := range s.handler.Handle(ctx, bot.Request{At: s.now(), User: user, Channel: channel, Args: args}).Messages {
+		if len(m.Buttons) > 0 && send == nil {
+			send = m.Buttons[0].Args
+		}
 		m.Buttons = nil // the form has its own
 		blocks = append(blocks, render{}.blocks(m)...)
 	}
-	return blocks
+	return blocks, send
 }
 
 // submitted takes a form that was sent.
@@ -218,6 +230,9 @@ func (s *Slack) submitted(ctx context.Context, c slack.InteractionCallback) erro
 			state.Words[p.Name] = chosenIn(c.View, p.Name)
 		}
 		args = append(args, state.args(spec)...)
+		if len(state.Send) > 0 && slices.Equal(args[1:], state.Shown) {
+			args = state.Send
+		}
 	}
 	return s.receiver.Receive(ctx, bot.Request{
 		ID: "form " + c.View.ID + " " + c.View.Hash, At: s.now(), User: s.user(c.User.ID, c.User.Name), Channel: bot.Channel(state.Channel), Args: args, Clicked: true,
@@ -278,7 +293,8 @@ func (s *Slack) shortcut(ctx context.Context, c slack.InteractionCallback) error
 		}
 		view.Submit = plain("Roll back", maxModalTitle)
 		spec, _ := s.form(state.Command)
-		_, err = s.updateView(ctx, show(s.preview(ctx, spec, user, channel, []string{thing})...), opened.Hash, opened.ID)
+		blocks, _ := s.preview(ctx, spec, user, channel, []string{thing})
+		_, err = s.updateView(ctx, show(blocks...), opened.Hash, opened.ID)
 		return unlessOutdated(err)
 	})
 	return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/slack-go/slack"
 )
@@ -110,7 +111,7 @@ func (s *Slack) verify(header http.Header, body []byte) error {
 	if err := v.Ensure(); err != nil {
 		return err
 	}
-	if s.replays.again(header.Get("X-Slack-Signature"), s.now()) {
+	if s.replays.again(strings.ToLower(header.Get("X-Slack-Signature")), s.now()) {
 		return errors.New("it was there before")
 	}
 	return nil

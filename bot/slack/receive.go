@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"gimletd/bot"
 
@@ -25,15 +24,11 @@ var errForeign = errors.New("slack: a payload of another app or workspace")
 var errStarting = errors.New("slack: who I am is not known yet")
 
 func (s *Slack) check(ctx context.Context, team, app string) error {
-	select {
-	case <-s.identified:
-	case <-time.After(identifyWait):
-	case <-ctx.Done():
+	if s.known(ctx) != nil {
+		return errStarting
 	}
 	own := s.whoami()
 	switch {
-	case own.team == "":
-		return errStarting
 	case team != own.team, own.app != "" && app != "" && app != own.app:
 		return errForeign
 	}
@@ -203,9 +198,11 @@ func (s *Slack) suggest(ctx context.Context, c slack.InteractionCallback) (any, 
 		return none, nil
 	}
 	options := []*slack.OptionBlockObject{}
-	const most = 100
+	const most, mostBytes, frame = 100, 16 << 10, 80 // Socket Mode drops answers of 20 KB
+	size := 0
 	for _, f := range found {
-		if len(f.Word) <= maxOption && len(options) < most {
+		size += len(f.Word) + 2*len(f.Label) + frame
+		if len(f.Word) <= maxOption && len(options) < most && size < mostBytes {
 			options = append(options, option(f.Word, f.Label))
 		}
 	}

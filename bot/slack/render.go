@@ -82,8 +82,8 @@ func (r render) blocks(m bot.Message) []slack.Block {
 	title := "*" + fit(symbol(m.Tone)+" "+bot.Clean(m.Title), maxSection-2) + "*"
 	blocks := []slack.Block{section(title)}
 	blocks = append(blocks, fields(m.Fields)...)
-	if m.Body != "" {
-		blocks = append(blocks, section(fit(bot.CleanLines(m.Body), maxSection)))
+	if body := bot.CleanLines(m.Body); strings.TrimSpace(body) != "" {
+		blocks = append(blocks, section(fit(body, maxSection)))
 	}
 	if len(m.Mentions) > 0 && r.mention != nil {
 		var names []string

@@ -109,6 +109,12 @@ func (s *Slack) Find(ctx context.Context, post bot.Post, since time.Time) (ref b
 	if err != nil {
 		return ref, false, err
 	}
+	if err := s.known(ctx); err != nil {
+		return ref, false, err
+	}
+	if userID.MatchString(channel) {
+		return ref, false, nil // direct messages are not ours to read; a reminder may come twice
+	}
 	const most, clockSkew = 200, time.Minute
 	oldest := strconv.FormatInt(since.Add(-clockSkew).Unix(), 10)
 	var messages []slack.Message

@@ -42,7 +42,7 @@ type Slack struct {
 	client *http.Client
 	now    func() time.Time
 	log    *slog.Logger
-	beat   func(fault error)
+	beat   func(loop string, fault error)
 
 	receiver  bot.Receiver
 	handler   bot.Handler
@@ -59,14 +59,15 @@ type Slack struct {
 
 	mu         sync.Mutex
 	identity   identity
+	broken     error         // what is wrong with the socket
 	identified chan struct{} // closed once the identity is known
 }
 
 // identity is who the bot token belongs to.
 type identity struct{ team, app, bot, url string }
 
-// New makes a Slack. beat is told, at each sign of life, what keeps it from its work, if anything.
-func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(fault error)) *Slack {
+// New makes a Slack. beat is told, at each sign of life of a loop, what keeps it from its work, if anything.
+func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(loop string, fault error)) *Slack {
 	s := &Slack{
 		config: c, client: client, now: now, log: log.With("component", "slack"), beat: beat,
 		limits: newLimits(now), identified: make(chan struct{}),
@@ -109,7 +110,7 @@ func (s *Slack) Run(ctx context.Context) error {
 		if err == nil {
 			err = s.channels.resolve(ctx, s)
 		}
-		s.beat(err)
+		s.beats(err)
 		wait := identifyEvery
 		if err != nil {
 			wait = retryIdentity
@@ -133,9 +134,29 @@ func (s *Slack) wait(ctx context.Context, d time.Duration, fault error) bool {
 			return false
 		}
 		d -= step
-		s.beat(fault)
+		s.beats(fault)
 	}
 	return true
+}
+
+// beats gives a sign of life for the connection, and for the socket with what keeps that from its work.
+func (s *Slack) beats(fault error) {
+	s.beat(Platform, fault)
+	if s.config.AppToken == "" {
+		return
+	}
+	s.mu.Lock()
+	broken := s.broken
+	s.mu.Unlock()
+	s.beat(Platform+" socket", broken)
+}
+
+// socketIs remembers how the Socket Mode connection is.
+func (s *Slack) socketIs(broken error) {
+	s.mu.Lock()
+	s.broken = broken
+	s.mu.Unlock()
+	s.beat(Platform+" socket", broken)
 }
 
 // identify learns whose token it is, so that payloads of others are refused.
@@ -170,6 +191,17 @@ func (s *Slack) identify(ctx context.Context) error {
 	}
 	s.identity = found
 	return nil
+}
+
+// known waits until it is known who the bot is.
+func (s *Slack) known(ctx context.Context) error {
+	select {
+	case <-s.identified:
+		return nil
+	case <-time.After(identifyWait):
+	case <-ctx.Done():
+	}
+	return &bot.TemporaryError{After: identifyWait, Err: errStarting, Busy: true}
 }
 
 func (s *Slack) whoami() identity {

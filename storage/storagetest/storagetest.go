@@ -28,6 +28,14 @@ type Store interface {
 	Outbox
 	Sent(ctx context.Context, key string) (string, bool, error)
 	SetSent(ctx context.Context, key, ref string) error
+	Inbox
+}
+
+// Inbox keeps requests.
+type Inbox interface {
+	Accept(ctx context.Context, id string, body []byte) (known bool, err error)
+	Finish(ctx context.Context, id string) error
+	Unfinished(ctx context.Context) ([][]byte, error)
 }
 
 // Run runs the suite. open returns a new, empty store.
@@ -44,6 +52,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"a failing write undoes itself and no other":                       testFailingWrite,
 		"the outbox gives each outcome until it is done":                   testOutbox,
 		"the ledger remembers":                                             testLedger,
+		"apps are listed once each":                                        testApps,
+		"diffs come back, and go":                                          testDiffs,
+		"a request is accepted once, and unfinished until it is done":      testInbox,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -401,5 +412,66 @@ func testLedger(t *testing.T, s Store) {
 	}
 	if ref, ok, err := s.Sent(t.Context(), "k"); ref != "v" || !ok || err != nil {
 		t.Errorf("after: %q %v %v", ref, ok, err)
+	}
+}
+
+func testApps(t *testing.T, s Store) {
+	for i, app := range []string{"web", "api", "web", "web-2", "web"} {
+		put(t, s, fmt.Sprint(i), i, releases.Version{RepositoryName: "r", SHA: "00000000"}, releases.Target{App: app, Env: "staging"}, releases.Target{App: app, Env: "production"})
+	}
+	view(t, s, func(tx releases.Tx) error {
+		apps, err := tx.Apps()
+		if diff := cmp.Diff([]string{"api", "web", "web-2"}, apps); diff != "" {
+			t.Error(diff)
+		}
+		return err
+	})
+}
+
+func testDiffs(t *testing.T, s Store) {
+	expect := func(want string) {
+		t.Helper()
+		view(t, s, func(tx releases.Tx) error {
+			diff, err := tx.Diff("r-1")
+			if diff != want {
+				t.Errorf("got %q", diff)
+			}
+			return err
+		})
+	}
+	expect("")
+	update(t, s, func(tx releases.Tx) error { return tx.PutDiff("r-1", "+a\n") })
+	expect("+a\n")
+	update(t, s, func(tx releases.Tx) error { return tx.PutDiff("r-1", "") })
+	expect("")
+}
+
+func testInbox(t *testing.T, s Store) {
+	unfinished := func(want ...string) {
+		t.Helper()
+		bodies, err := s.Unfinished(t.Context())
+		var got []string
+		for _, b := range bodies {
+			got = append(got, string(b))
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+	}
+	for _, id := range []string{"b", "a", "ab"} {
+		if known, err := s.Accept(t.Context(), id, []byte("body "+id)); known || err != nil {
+			t.Errorf("%s: %v %v", id, known, err)
+		}
+	}
+	if known, err := s.Accept(t.Context(), "a", []byte("again")); !known || err != nil {
+		t.Errorf("again: %v %v", known, err)
+	}
+	unfinished("body b", "body a", "body ab")
+	if err := errors.Join(s.Finish(t.Context(), "a"), s.Finish(t.Context(), "nobody")); err != nil {
+		t.Error(err)
+	}
+	unfinished("body b", "body ab")
+	if known, err := s.Accept(t.Context(), "a", []byte("again")); !known || err != nil {
+		t.Errorf("after it was finished: %v %v", known, err)
 	}
 }

@@ -148,7 +148,7 @@ func (c *canvas) buttons(b Block) {
 
 func wrap(line string, most int) (lines []string) {
 	current := ""
-	for _, word := range strings.Fields(line) {
+	for word := range strings.FieldsSeq(line) {
 		if current != "" && utf8.RuneCountInString(current)+1+utf8.RuneCountInString(word) > most {
 			lines = append(lines, current)
 			current = ""
