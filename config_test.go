@@ -22,6 +22,7 @@ func TestExampleConfigurationIsGood(t *testing.T) {
 	}
 	c, err := parseConfig("config.example.yaml", text, environment(map[string]string{
 		"GIMLETD_ADMIN_TOKEN": "a", "GITOPS_TOKEN": "b", "CHARTS_PASSWORD": "c",
+		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +86,50 @@ environments:
 			`c.yaml:13: environments[0].kubeVersion: "new" is not a version`,
 			`c.yaml:14: environments[0].channels[0]: "slack:#x" is on Slack, which is not configured`,
 			`c.yaml:17: environments[1].path: "../x" is not a plain relative path`,
+		}},
+		{"chat", `gitops: {main: {url: /x}}
+server: {publicURL: "not a url"}
+environments:
+  - {name: staging, channels: ["slack:staging", "irc:#x"], approval: {from: [nobody]}}
+  - {name: production, approval: {count: 2, from: [few], not: [everybody]}}
+  - {name: preview, approval: {count: 1, from: [lookers]}}
+people:
+  - {name: Ada, email: ada, slack: "@ada"}
+  - {name: Grace, email: grace@x, slack: U123}
+roles:
+  - {name: few, members: [grace@x, "slack:U123"], can: [approve]}
+  - {name: lookers, members: ["slack:@l", "bob@x", "discord:1"], can: [fly], environments: [moon]}
+  - {name: few, can: []}
+slack: {botToken: abc, appToken: xoxb-1, signingSecret: s, commands: {release: release, rollback: /gimlet}, apiURL: here}
+notify: {fallback: "slack:x y", owner: ada}
+`, []string{
+			`c.yaml:2: server.publicURL: "not a url" is not a URL`,
+			`c.yaml:4: environments[0].channels[0]: "slack:staging" is not a Slack channel`,
+			`c.yaml:4: environments[0].channels[1]: "irc:#x" is not a channel`,
+			`c.yaml:4: environments[0].approval.from[0]: there is no role "nobody"`,
+			`c.yaml:4: environments[0].approval.count: missing`,
+			`c.yaml:5: environments[1].approval.not[0]: "everybody" is not requester or authors`,
+			`c.yaml:5: environments[1].approval.count: 2 votes are needed, but only 1 people could vote`,
+			`c.yaml:6: environments[2].approval: nobody could vote`,
+			`c.yaml:8: people[0].email: "ada" is not an e-mail address`,
+			`c.yaml:8: people[0].slack: "@ada" is not a Slack user id`,
+			`c.yaml:12: roles[1].can[0]: "fly" is not one of: release, rollback, approve`,
+			`c.yaml:12: roles[1].members[1]: "bob@x" is not the e-mail address of anybody in people`,
+			`c.yaml:12: roles[1].members[2]: "discord:1" is not a member`,
+			`c.yaml:12: roles[1].environments[0]: there is no environment "moon"`,
+			`c.yaml:13: roles[2].name: there is another role "few"`,
+			`c.yaml:13: roles[2].can: missing`,
+			`c.yaml:14: slack.signingSecret: appToken is set, too`,
+			`c.yaml:14: slack.appToken: does not begin with xapp-`,
+			`c.yaml:14: slack.botToken: does not begin with xoxb-`,
+			`c.yaml:14: slack.apiURL: "here" is not a URL`,
+			`c.yaml:14: slack.commands.release: "release" is not a slash command`,
+			`c.yaml:14: slack.commands.gimlet: there is another command /gimlet`,
+			`c.yaml:15: notify.fallback: "slack:x y" is not a Slack channel`,
+			`c.yaml:15: notify.owner: "ada" is not a person`,
+		}},
+		{"Slack without a token", "gitops: {main: {url: /x}}\nenvironments: [{name: staging, channels: [\"slack:#x\"]}]\nslack: {signingSecret: s}\n", []string{
+			`c.yaml:2: environments[0].channels[0]: "slack:#x" is on Slack, which is not configured`, `c.yaml:3: slack.botToken: missing`,
 		}},
 		{"nothing", "", []string{"c.yaml:1: gitops: missing", "c.yaml:1: environments: missing"}},
 		{"no YAML", "a: [", []string{"c.yaml: line 1: did not find expected node content"}},

@@ -22,6 +22,7 @@ type line struct {
 
 	mu      sync.Mutex
 	cards   []*card
+	byKey   map[string]*card     // the newest of each key
 	sent    map[string]bool      // messages that are there, so that the next state is an edit
 	edited  map[string]time.Time // when a message was last edited
 	blocked [2]time.Time         // until when posts and edits have to wait
@@ -36,6 +37,9 @@ type card struct {
 	after    time.Time
 }
 
+// gather is how long a state waits for the next one of the same message: most releases are through in a moment.
+const gather = 20 * time.Millisecond
+
 // What a line does with a card.
 const (
 	posting = 0
@@ -44,7 +48,7 @@ const (
 
 func newLine(d *Dispatcher, channel bot.Channel, p Platform) *line {
 	return &line{
-		Dispatcher: d, channel: channel, platform: p, sent: map[string]bool{}, edited: map[string]time.Time{}, changed: make(chan struct{}, 1),
+		Dispatcher: d, channel: channel, platform: p, byKey: map[string]*card{}, sent: map[string]bool{}, edited: map[string]time.Time{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -58,11 +62,10 @@ func (l *line) insert(c *card, back bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.platform.EditEvery > 0 {
-		if c.after.Before(l.edited[c.Key].Add(l.platform.EditEvery)) && !l.edited[c.Key].IsZero() {
-			c.after = l.edited[c.Key].Add(l.platform.EditEvery)
+		if !back {
+			c.after = l.Now().Add(gather)
 		}
-		if i := slices.IndexFunc(l.cards, func(other *card) bool { return other.Key == c.Key }); i >= 0 {
-			there := l.cards[i]
+		if there := l.byKey[c.Key]; there != nil {
 			there.tellings = append(there.tellings, c.tellings...)
 			if !back {
 				there.Note = c.Note
@@ -71,6 +74,7 @@ func (l *line) insert(c *card, back bool) {
 			return
 		}
 	}
+	l.byKey[c.Key] = c
 	if back {
 		l.cards = slices.Insert(l.cards, 0, c)
 	} else {
@@ -122,11 +126,15 @@ func (l *line) take() (taken *card, kind int, wait time.Duration) {
 	best := -1
 	for i, c := range l.cards {
 		k := l.kind(c)
-		if ready := later(c.after, l.blocked[k]); now.Before(ready) {
+		ready := later(c.after, l.blocked[k])
+		if at := l.edited[c.Key]; !at.IsZero() {
+			ready = later(ready, at.Add(l.platform.EditEvery))
+		}
+		if now.Before(ready) {
 			wait = min(wait, ready.Sub(now))
 			continue
 		}
-		if c.Under != "" && slices.ContainsFunc(l.cards, func(other *card) bool { return other.Key == c.Under && !l.sent[other.Key] }) {
+		if c.Under != "" && l.byKey[c.Under] != nil && !l.sent[c.Under] {
 			continue // the message whose thread it belongs in comes first
 		}
 		if best < 0 || (l.cards[best].Under != "" && c.Under == "") {
@@ -141,6 +149,9 @@ func (l *line) take() (taken *card, kind int, wait time.Duration) {
 	}
 	taken = l.cards[best]
 	l.cards = slices.Delete(l.cards, best, best+1)
+	if l.byKey[taken.Key] == taken {
+		delete(l.byKey, taken.Key)
+	}
 	return taken, kind, 0
 }
 

@@ -88,9 +88,11 @@ func (r render) blocks(m bot.Message) []slack.Block {
 	if len(m.Mentions) > 0 && r.mention != nil {
 		var names []string
 		for _, name := range m.Mentions[:min(len(m.Mentions), maxFields)] {
-			names = append(names, r.mention(name))
+			names = append(names, bot.Cut(r.mention(name), maxSection/maxFields-1))
 		}
-		blocks = append(blocks, section(strings.Join(names, " ")))
+		if text := strings.Join(names, " "); strings.TrimSpace(text) != "" {
+			blocks = append(blocks, section(text))
+		}
 	}
 	for _, text := range []string{table(m.Table), m.Code} {
 		if text != "" {
