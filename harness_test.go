@@ -94,6 +94,14 @@ type server struct {
 	api   string
 	admin string
 	done  chan error
+
+	killed bool
+}
+
+// kill ends the process without letting it finish.
+func (s *server) kill() {
+	s.killed = true
+	_ = s.cmd.Process.Kill()
 }
 
 // transcript collects output and lets a test wait for some.

@@ -90,11 +90,7 @@ func BenchmarkOptions(b *testing.B) {
 	}
 	running.Wait()
 	x.ok(x.tess.Slash(x.random, "/release"))
-	v := x.tess.Look()
-	x.ok(x.tess.Choose(v, "app", "web"))
-	x.awaitTurn(v, "env/1")
-	x.ok(x.tess.Choose(v, "env", "staging"))
-	x.awaitTurn(v, "version/2")
+	v := x.chooseStaging()
 	for _, c := range []struct{ param, typed string }{{"app", ""}, {"app", "app-2"}, {"version", ""}, {"version", "Change"}} {
 		b.Run(c.param+"/"+c.typed, func(b *testing.B) {
 			var all []time.Duration

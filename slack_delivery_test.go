@@ -14,20 +14,6 @@ func deliveryScenarios() []scenario {
 		x.ok(x.tess.Slash(x.staging, "/release web staging"))
 		return x.Find(x.staging, "Released web 1111111 to staging")
 	}
-	// once fails the test when something was said twice.
-	once := func(x *scene, c *slacktest.Channel) {
-		x.t.Helper()
-		seen := map[string]int{}
-		for _, m := range x.Messages(c, true) {
-			now := m.Now()
-			seen[fmt.Sprint(now.Metadata, now.Files)]++
-		}
-		for key, n := range seen {
-			if n > 1 {
-				x.t.Errorf("%d messages of %s:\n%s", n, key, x.Transcript(c))
-			}
-		}
-	}
 	return []scenario{
 		{name: "Slack says 429 and is left alone as long as it asks", only: "http", play: func(x *scene) {
 			x.Fail("chat.postMessage", slacktest.Fault{RetryAfter: 2 * time.Second})
@@ -43,7 +29,7 @@ func deliveryScenarios() []scenario {
 					refused = c
 				}
 			}
-			once(x, x.staging)
+			x.saidOnce()
 		}},
 		{name: "Slack fails for a while", only: "http", play: func(x *scene) {
 			x.Fail("chat.postMessage", slacktest.Fault{Status: 500}, slacktest.Fault{Error: "internal_error"})
@@ -51,8 +37,7 @@ func deliveryScenarios() []scenario {
 			x.quietly("web", "1111111", nil)
 			released(x)
 			x.Find(x.releases, "New artifact")
-			once(x, x.staging)
-			once(x, x.releases)
+			x.saidOnce()
 		}},
 		{name: "an answer is lost after the post was done: no second message", only: "http", play: func(x *scene) {
 			x.quietly("web", "1111111", nil)
@@ -63,7 +48,7 @@ func deliveryScenarios() []scenario {
 			x.Await(10*time.Second, func() bool { return len(x.Calls("conversations.history")) > 0 })
 			x.quietly("api", "1111111", nil)
 			x.Find(x.staging, "acme/api") // by then the doubt is settled
-			once(x, x.staging)
+			x.saidOnce()
 			if n := len(x.Calls("conversations.history")); n != 1 {
 				x.t.Errorf("the history was read %d times", n)
 			}
@@ -128,7 +113,7 @@ func deliveryScenarios() []scenario {
 			x.begin()
 			x.Find(x.staging, "acme/web 2222222")
 			x.Find(x.releases, "acme/web 2222222")
-			once(x, x.staging)
+			x.saidOnce()
 		}},
 		{name: "a scope is missing: nothing is decided, and the person is told", setting: setting{approval: twoVotes}, only: "http", play: func(x *scene) {
 			m := x.asked()

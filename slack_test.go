@@ -47,7 +47,7 @@ func TestSlack(t *testing.T) {
 				t.Run(s.name+"/"+mode, func(t *testing.T) {
 					x := newScene(t, mode == "socket", s.setting).begin()
 					s.play(x)
-					if !t.Failed() {
+					if !t.Failed() && !x.server.killed {
 						x.server.stop()
 					}
 				})
@@ -166,6 +166,18 @@ func commandScenarios() []scenario {
 			x.ok(x.grace.Slash(x.random, "/gimlet whoami"))
 			m = x.told(x.grace, x.random, "You are Grace Hopper")
 			m.Says("release-managers")
+		}},
+		{name: "without roles everybody may look, and is told what to add", setting: setting{edit: func(chat string) string {
+			before, after, _ := strings.Cut(chat, "roles:")
+			_, after, _ = strings.Cut(after, "slack: {bot")
+			return before + "slack: {bot" + after
+		}}, play: func(x *scene) {
+			x.quietly("web", "1111111", nil)
+			x.ok(x.tess.Slash(x.staging, "/release web staging"))
+			x.told(x.tess, x.staging, "the configuration has no roles yet")
+			x.ok(x.tess.Slash(x.staging, "/gimlet artifacts"))
+			x.told(x.tess, x.staging, "acme/web")
+			x.commits(0)
 		}},
 		{name: "an ambiguous word gets a choice, not a guess", play: func(x *scene) {
 			x.quietly("web", "1111aaa", nil)
@@ -520,6 +532,18 @@ func voteScenarios() []scenario {
 			x.Find(x.releases, "Rolled back web in production: 2222222 → 1111111")
 			x.commits(3)
 		}},
+		{name: "what a policy asks for waits for votes, too", setting: setting{approval: "{count: 1, from: [release-managers], not: [authors]}"}, play: func(x *scene) {
+			x.server.post(x.world.artifact("web", long("1111111"), func(a map[string]any) {
+				for _, e := range a["environments"].([]any) {
+					e.(map[string]any)["deploy"] = map[string]string{"branch": "main", "event": "push"}
+				}
+			}))
+			m := x.Find(x.releases, "Waiting for approval: web 1111111 to production")
+			m.Says("by policy deploy")
+			x.ok(x.heidi.Click(m, "Approve"))
+			m.Says("Released web")
+			x.commits(2)
+		}},
 		{name: "an environment without a rule asks nobody", play: func(x *scene) {
 			x.quietly("web", "1111111", nil)
 			x.ok(x.tess.Slash(x.releases, "/release web production"))
@@ -564,10 +588,7 @@ func formScenarios() []scenario {
 		{name: "a form without a version sends the one that it has shown", play: func(x *scene) {
 			x.quietly("web", "1111111", nil)
 			x.ok(x.tess.Slash(x.staging, "/release"))
-			v := x.tess.Look()
-			x.ok(x.tess.Choose(v, "app", "web"))
-			x.awaitTurn(v, "env/1")
-			x.ok(x.tess.Choose(v, "env", "staging"))
+			v := x.chooseStaging()
 			v.Says("web in staging: nothing → 1111111")
 			x.quietly("web", "2222222", nil) // comes in while it is looked at
 			x.ok(x.tess.Submit(v))
@@ -581,11 +602,7 @@ func formScenarios() []scenario {
 			x.ok(x.tess.Slash(x.staging, "/release web staging"))
 			x.Find(x.staging, "Released web 1111111 → 2222222")
 			x.ok(x.tess.Slash(x.staging, "/rollback"))
-			v := x.tess.Look()
-			x.ok(x.tess.Choose(v, "app", "web"))
-			x.awaitTurn(v, "env/1")
-			x.ok(x.tess.Choose(v, "env", "staging"))
-			x.awaitTurn(v, "version/2")
+			v := x.chooseStaging()
 			options, _ := x.tess.Suggest(v, "version", "")
 			if len(options) != 1 || !strings.Contains(fmt.Sprint(options), "1111111") {
 				x.t.Errorf("it offers %v", options)
@@ -612,6 +629,23 @@ func formScenarios() []scenario {
 			if options, _ := x.mallory.Suggest(x.mallory.Look(), "app", ""); len(options) != 0 {
 				x.t.Errorf("mallory is offered %v", options)
 			}
+		}},
+		{name: "a list of more versions than an answer may hold", play: func(x *scene) {
+			for i := range 120 {
+				x.quietly("web", fmt.Sprintf("%07x", 0x1000000+i), func(a map[string]any) {
+					v := a["version"].(map[string]any)
+					v["repositoryName"] = "acme/" + strings.Repeat("a-long-name-", 8)
+					v["message"] = strings.Repeat("größer ", 20)
+				})
+			}
+			x.ok(x.tess.Slash(x.random, "/release"))
+			v := x.chooseStaging()
+			options, a := x.tess.Suggest(v, "version", "")
+			x.ok(a)
+			if len(options) < 30 {
+				x.t.Errorf("%d versions", len(options))
+			}
+			x.server.kill()
 		}},
 		{name: "the shortcut on a message shows what would change and rolls back", play: func(x *scene) {
 			x.quietly("web", "1111111", nil)
@@ -651,6 +685,17 @@ func formScenarios() []scenario {
 			x.grace.Home().Says("Nothing waits for your approval")
 		}},
 	}
+}
+
+// chooseStaging chooses web and staging in the form that tess has before her.
+func (x *scene) chooseStaging() *slacktest.View {
+	x.t.Helper()
+	v := x.tess.Look()
+	x.ok(x.tess.Choose(v, "app", "web"))
+	x.awaitTurn(v, "env/1")
+	x.ok(x.tess.Choose(v, "env", "staging"))
+	x.awaitTurn(v, "version/2")
+	return v
 }
 
 // awaitTurn waits until the form has the block.

@@ -12,6 +12,7 @@ func Scopes() [][2]string {
 		{"groups:read", "find private channels that it is in by name"},
 		{"channels:history", "look whether a message arrived whose sending had no answer"},
 		{"groups:history", "the same in private channels"},
+		{"metadata.message:read", "tell its own messages apart, there"},
 		{"usergroups:read", "who is in the groups that roles name"},
 		{"users:read", "the names of people"},
 		{"users:read.email", "their addresses: for commits, and to keep authors from approving their own work"},

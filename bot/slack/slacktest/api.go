@@ -338,7 +338,11 @@ func (s *Server) readHistory(c call) (map[string]any, string) {
 	found := []map[string]any{}
 	for _, m := range slices.Backward(channel.messages) {
 		if m.only == "" && !m.deleted && m.ts >= c.text("oldest") && (thread == "" && m.thread == "" || thread != "" && (m.thread == thread || m.ts == thread)) {
-			found = append(found, m.wire())
+			w := m.wire()
+			if all := c.text("include_all_metadata"); (all != "true" && all != "1") || !slices.Contains(s.scopes, metadataScope) {
+				delete(w, "metadata")
+			}
+			found = append(found, w)
 		}
 	}
 	return map[string]any{"messages": found, "has_more": false}, ""

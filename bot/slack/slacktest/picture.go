@@ -127,7 +127,7 @@ func (c *canvas) buttons(b Block) {
 	x := left
 	for _, e := range buttons([]Block{b}) {
 		text := label(e)
-		w := int(letter*float64(utf8.RuneCountInString(text))) + 26
+		w := int(1.12*letter*float64(utf8.RuneCountInString(text))) + 28 // it is bold
 		if x+w > width-margin {
 			x = left
 			c.y += 40

@@ -112,6 +112,9 @@ func New(r Reporter) *Server {
 	return s
 }
 
+// metadataScope is needed to read messages' metadata.
+const metadataScope = "metadata.message:read"
+
 // AllScopes are those that the methods here need.
 func AllScopes() []string {
 	var all []string
@@ -120,7 +123,7 @@ func AllScopes() []string {
 			all = append(all, m.scope)
 		}
 	}
-	return append(all, "commands", "groups:read", "groups:history", "users:read.email")
+	return append(all, "commands", "groups:read", "groups:history", "users:read.email", metadataScope)
 }
 
 // Serve starts an HTTP server on loopback and returns its API's URL. close ends it.
