@@ -223,6 +223,8 @@ func commandScenarios() []scenario {
 			x.Find(x.staging, "Released web 1111111")
 			x.ok(x.tess.Slash(x.staging, "/gim status"))
 			x.told(x.tess, x.staging, "What is live")
+			x.ok(x.tess.Slash(x.staging, "/gim help"))
+			x.told(x.tess, x.staging, "/ship [app] [env] [version]")
 			x.ok(x.tess.Slash(x.staging, "/release web staging"))
 			x.told(x.tess, x.staging, "I do not know /release")
 		}},

@@ -165,10 +165,14 @@ func helpCommand() command {
 			}
 			rows = append(rows, []string{usage(s), s.Summary})
 		}
+		footer := ""
+		if c.user.Platform == console {
+			footer = "a number presses the button that has it"
+		}
 		return bot.Say(bot.Message{
 			Title: "Commands", Table: rows,
 			Body:   "version: nothing (the newest), a commit or its first letters, a branch, a tag, an artifact id, or from:<env>.",
-			Footer: "in the terminal, a number presses the button that has it",
+			Footer: footer,
 		}), nil
 	}}
 }

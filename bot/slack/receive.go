@@ -36,8 +36,8 @@ func (s *Slack) check(ctx context.Context, team, app string) error {
 }
 
 // ephemeral is an answer in the acknowledgement of a slash command.
-func ephemeral(m bot.Message) any {
-	return map[string]any{"response_type": "ephemeral", "text": fallback(m), "blocks": render{}.blocks(m)}
+func (s *Slack) ephemeral(ctx context.Context, m bot.Message) any {
+	return map[string]any{"response_type": "ephemeral", "text": fallback(m), "blocks": s.render(ctx).blocks(m)}
 }
 
 // straight undoes what a phone's keyboard does to quotes and dashes.
@@ -52,11 +52,11 @@ func (s *Slack) slash(ctx context.Context, c slack.SlashCommand) (any, error) {
 	}
 	command, known := s.canonical(c.Command)
 	if !known {
-		return ephemeral(bot.Message{Tone: bot.Warning, Title: "I do not know " + c.Command, Body: "The app's settings and slack.commands in the configuration name different commands."}), nil
+		return s.ephemeral(ctx, bot.Message{Tone: bot.Warning, Title: "I do not know " + c.Command, Body: "The app's settings and slack.commands in the configuration name different commands."}), nil
 	}
 	words, err := bot.Split(straight(unescape(c.Text)))
 	if err != nil {
-		return ephemeral(bot.Message{Tone: bot.Warning, Title: err.Error()}), nil //nolint:nilerr // the person is told
+		return s.ephemeral(ctx, bot.Message{Tone: bot.Warning, Title: err.Error()}), nil //nolint:nilerr // the person is told
 	}
 	req := bot.Request{
 		ID: "slash " + c.TriggerID, At: s.now(), User: s.user(c.UserID, c.UserName), Channel: s.configured(c.ChannelID),
@@ -241,9 +241,9 @@ func (s *Slack) home(ctx context.Context, user, name string) error {
 	reply := s.handler.Handle(ctx, bot.Request{At: s.now(), User: s.user(user, name), Channel: bot.Channel(Platform + ":" + user), Args: []string{"/gimlet", "home"}})
 	const most = 100
 	var blocks []slack.Block
-	r := render{mention: func(name string) string { return s.mention(ctx, name) }}
+	r := s.render(ctx)
 	for i, m := range reply.Messages {
-		next := r.blocks(m)
+		next := r.blocks(s.named(m))
 		if i > 0 {
 			next = append([]slack.Block{slack.NewDividerBlock()}, next...)
 		}

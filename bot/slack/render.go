@@ -1,9 +1,12 @@
 package slack
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,6 +33,39 @@ const (
 
 // render turns messages into blocks.
 type render struct{ mention func(name string) string }
+
+func (s *Slack) render(ctx context.Context) render {
+	return render{mention: func(name string) string { return s.mention(ctx, name) }}
+}
+
+var commandName = regexp.MustCompile(`(^|[\s(])/(release|rollback|gimlet)\b`)
+
+// named puts the names that the commands have in this workspace into what a message says of them.
+func (s *Slack) named(m bot.Message) bot.Message {
+	own := Commands{Release: "/release", Rollback: "/rollback", Gimlet: "/gimlet"}
+	if s.config.Commands == own {
+		return m
+	}
+	names := map[string]string{"release": s.config.Commands.Release, "rollback": s.config.Commands.Rollback, "gimlet": s.config.Commands.Gimlet}
+	rename := func(text string) string {
+		return commandName.ReplaceAllStringFunc(text, func(found string) string {
+			before, command, _ := strings.Cut(found, "/")
+			return before + names[command]
+		})
+	}
+	m.Title, m.Body, m.Footer = rename(m.Title), rename(m.Body), rename(m.Footer)
+	m.Fields, m.Table = slices.Clone(m.Fields), slices.Clone(m.Table)
+	for i := range m.Fields {
+		m.Fields[i].Value = rename(m.Fields[i].Value)
+	}
+	for i, row := range m.Table {
+		m.Table[i] = slices.Clone(row)
+		for j := range row {
+			m.Table[i][j] = rename(row[j])
+		}
+	}
+	return m
+}
 
 // aboutPrefix begins the id of the block that says what a message is about.
 const aboutPrefix = "about:"
