@@ -96,7 +96,7 @@ func (x *scene) talk() (crashes int) {
 	until(has(x.releases, "1 of 2"), func() slacktest.Ack { return x.approve(x.grace, "Waiting for approval") })
 	until(has(x.releases, "Released web 1111111 to production"), func() slacktest.Ack { return x.approve(x.heidi, "1 of 2") })
 	m := x.message(x.releases, "Released web")
-	until(func() bool { return len(x.Thread(m)) > 0 }, nothing)
+	until(func() bool { return len(x.Thread(m)) > 0 }, nothing) // with the diff
 	return crashes
 }
 

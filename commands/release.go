@@ -48,6 +48,9 @@ func rollbackParams() []bot.Param {
 func rollbackCommand() command {
 	spec := bot.Spec{Name: "rollback", Summary: "put an earlier release of an app back", Preview: "gimlet diff-rollback", Params: rollbackParams()}
 	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
+		if made, err := c.made(ctx); err != nil || made != nil {
+			return c.accepted(c.words[paramEnv], made...), err
+		}
 		if err := c.takenBack(ctx); err != nil {
 			return bot.Reply{}, err
 		}
@@ -55,6 +58,9 @@ func rollbackCommand() command {
 			return reply, err
 		}
 		app, env := c.words[paramApp], c.words[paramEnv]
+		if to, of, shown := strings.Cut(c.words[paramVersion], ofMark); shown {
+			c.words[paramVersion], c.of = to, of
+		}
 		if err := c.allow(ctx, releases.VerbRollback, app, env); err != nil {
 			return bot.Reply{}, err
 		}
@@ -64,6 +70,22 @@ func rollbackCommand() command {
 		}
 		return c.accepted(env, made), nil
 	}}
+}
+
+// ofMark is in the word of a button that says which live release its rollback was shown to take back.
+const ofMark = ",of:"
+
+// made returns what the request has made already, in an earlier life of the process.
+func (c call) made(ctx context.Context) ([]releases.Release, error) {
+	if c.request == "" {
+		return nil, nil
+	}
+	found, err := c.releases.Releases(ctx, releases.ReleaseQuery{Request: c.request, Limit: 1})
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	c.words[paramEnv] = found[0].Env
+	return found, nil
 }
 
 // takenBack puts the app and environment in place of the id of a release that is to be taken back. It must be what is
@@ -133,7 +155,11 @@ func (c call) swapped(err error) error {
 }
 
 // accepted answers a request whose news come by themselves: where they come, if not here.
-func (c call) accepted(env string, r releases.Release) bot.Reply {
+func (c call) accepted(env string, made ...releases.Release) bot.Reply {
+	if len(made) == 0 {
+		return bot.Reply{}
+	}
+	r := made[0]
 	for _, e := range c.releases.Environments() {
 		if e.Name == env && !slices.Contains(e.Channels, string(c.channel)) {
 			where := "no channel is configured for it"

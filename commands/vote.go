@@ -45,12 +45,12 @@ func (c call) vote(ctx context.Context, yes bool) (bot.Reply, error) {
 	digest, reason := releases.CutPlanWord(c.words["reason"])
 	people := map[string]releases.Actor{} // who asked and voted before, as they are now
 	for _, before := range append(actorsOf(r.Votes), r.RequestedBy) {
-		people[before.Identity()] = c.asNow(ctx, before, r)
+		people[accountOf(before)] = c.asNow(ctx, before, r)
 	}
 	after, err := c.releases.Vote(ctx, releases.Ballot{
 		ReleaseID: r.ID, Digest: digest, Yes: yes, Reason: reason, By: c.actor,
 		Now: func(a releases.Actor) releases.Actor {
-			if now, asked := people[a.Identity()]; asked {
+			if now, asked := people[accountOf(a)]; asked {
 				return now
 			}
 			return a // came a moment ago, and was looked up then
@@ -61,6 +61,9 @@ func (c call) vote(ctx context.Context, yes bool) (bot.Reply, error) {
 	}
 	return c.told(r.Env, bot.Message{Tone: bot.Good, Title: fmt.Sprintf("Your vote on %s counts: %s", after.ID, after.Reason)}), nil
 }
+
+// accountOf tells the accounts of one person apart: at the console they may more than in a chat.
+func accountOf(a releases.Actor) string { return a.Via + " " + a.User + " " + a.Identity() }
 
 func actorsOf(votes []releases.Vote) (all []releases.Actor) {
 	for _, v := range votes {

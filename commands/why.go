@@ -57,7 +57,7 @@ func diffRollbackCommand() command {
 			return bot.Reply{}, c.swapped(err)
 		}
 		m := difference(fmt.Sprintf("%s in %s: %s → %s", target.App, target.Env, p.Live.Version.Short(), target.Version.Short()), p)
-		m.Buttons = []bot.Button{{Label: "Roll back", Tone: bot.Bad, Args: []string{"/rollback", target.App, target.Env, target.ID}, Confirm: "Roll back " + m.Title + "?"}}
+		m.Buttons = []bot.Button{{Label: "Roll back", Tone: bot.Bad, Args: []string{"/rollback", target.App, target.Env, target.ID + ofMark + p.Live.ReleaseID}, Confirm: "Roll back " + m.Title + "?"}}
 		return bot.Say(m), nil
 	}}
 }

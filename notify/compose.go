@@ -24,6 +24,9 @@ type Note struct {
 	AskFor *releases.Release
 	// Once is told and never changed.
 	Once bool
+	// Decides ends the asking for votes: what still waits to be asked in the message's thread is not asked, or, with
+	// Goes, told without asking.
+	Decides, Goes bool
 	// Followup changes a message that was sent, and is nothing where none was.
 	Followup bool
 }
@@ -49,7 +52,8 @@ func released(r releases.Release) []Note {
 		return nil
 	}
 	key := releaseKey(r)
-	notes := []Note{{Key: key, Message: m}}
+	notes := []Note{{Key: key, Message: m, Decides: r.Status != releases.Waiting && !r.Asked.IsZero()}}
+	notes[0].Goes = slices.Contains([]releases.Status{releases.Approved, releases.Publishing, releases.Published}, r.Status)
 	thread := func(name string, n Note) {
 		n.Key, n.Under, n.Once = key+"/"+name, key, true
 		notes = append(notes, n)
@@ -59,7 +63,7 @@ func released(r releases.Release) []Note {
 		m := bot.Message{Title: "Approval needed: " + approvalLine(r), Body: "This is all that would change. The buttons are on the message above."}
 		thread("ask/"+r.PlanWord(), Note{DiffOf: r.ID, AskFor: &r, Message: m})
 	case r.Status == releases.Published && r.Asked.IsZero() && len(r.Plan.Changes) > 0:
-		thread("diff", Note{DiffOf: r.ID, Message: bot.Message{Title: fmt.Sprintf("What changed: %d objects", len(r.Plan.Changes))}})
+		thread("diff", Note{DiffOf: r.ID, Message: bot.Message{Title: whatChanged}})
 	case r.Status == releases.Failed:
 		thread("failed", Note{Broadcast: true, Message: bot.Message{
 			Tone: bot.Bad, Title: m.Title, Body: r.Reason, Footer: "nothing was written; Try again is on the message, /gimlet why " + r.App + " " + r.Env + " tells the rest",
@@ -68,18 +72,31 @@ func released(r releases.Release) []Note {
 	return notes
 }
 
+// whatChanged is the title of a diff that nobody has to decide on.
+const whatChanged = "What changed"
+
 func releaseKey(r releases.Release) string { return "release/" + r.ID }
 
-// Remind is the direct message to somebody who has not voted; once the release is decided, it says so.
+// Remind is the direct message to somebody who has not voted on the release's plan.
 func Remind(r releases.Release) Note {
 	m, _ := release(r)
-	n := Note{Key: "reminder/" + r.ID, Message: m}
-	if r.Status == releases.Waiting {
-		n.Message.Title = strings.Replace(m.Title, "Waiting for approval", "Your approval is needed", 1)
+	m.Title = strings.Replace(m.Title, "Waiting for approval", "Your approval is needed", 1)
+	return Note{Key: "reminder/" + r.ID + "/" + r.PlanWord(), Message: m}
+}
+
+// followUp changes a reminder about a plan to what has become of the release.
+func followUp(r releases.Release, plan string) Note {
+	if r.Status == releases.Waiting && r.PlanWord() == plan {
+		n := Remind(r)
+		n.Followup = true
 		return n
 	}
-	n.Message.Buttons, n.Followup = nil, true
-	return n
+	m, told := release(r)
+	if !told {
+		m.Title, m.Tone = "Decided: "+m.Title, bot.Working
+	}
+	m.Buttons = nil
+	return Note{Key: "reminder/" + r.ID + "/" + plan, Message: m, Followup: true}
 }
 
 func artifact(a releases.News) bot.Message {

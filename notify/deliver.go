@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,8 +76,10 @@ type Dispatcher struct {
 
 	mu    sync.Mutex
 	lines map[bot.Channel]*line
-	open  int   // outcomes that are not done
-	fault error // what keeps news from being told
+	open  int                         // outcomes that are not done
+	order map[string][]*telling       // by release: what is not done, in order, so that a restart ends with the newest state
+	asked map[string]releases.Release // releases whose voters are being looked up, as they are now
+	fault error                       // what keeps news from being told
 }
 
 // Limits of delivery.
@@ -93,7 +96,7 @@ const (
 
 // Run delivers until the context ends.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	d.lines = map[bot.Channel]*line{}
+	d.lines, d.order, d.asked = map[bot.Channel]*line{}, map[string][]*telling{}, map[string]releases.Release{}
 	defer d.running.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -140,21 +143,18 @@ func (d *Dispatcher) full() bool {
 
 // telling counts what is left to be told of an outcome.
 type telling struct {
-	seq  uint64
-	mu   sync.Mutex
-	left int
+	seq     uint64
+	release string // whose outcomes are done in order
+	left    int
 }
 
 // spread gives the outcome's notes to the lines of their channels.
 func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
-	t := &telling{seq: o.Seq, left: 1}
-	d.mu.Lock()
-	d.open++
-	d.mu.Unlock()
+	t := d.begin(o)
 	add := func(channel bot.Channel, n Note) {
-		t.mu.Lock()
+		d.mu.Lock()
 		t.left++
-		t.mu.Unlock()
+		d.mu.Unlock()
 		d.line(channel).add(n, t)
 	}
 	notes := Compose(o)
@@ -163,15 +163,19 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 			add(channel, n)
 		}
 	}
-	if r := o.Release; r != nil && !r.Reminded.IsZero() {
-		for _, channel := range d.reminded(ctx, r.ID) {
-			add(channel, Remind(*r))
+	if r := o.Release; r != nil && !r.Asked.IsZero() {
+		for _, reminder := range d.reminded(ctx, r.ID) {
+			add(reminder.Channel, followUp(*r, reminder.Plan))
 		}
 	}
 	if r := o.Reminder; r != nil {
 		d.running.Go(func() { // whom to remind is asked of a platform, for which nobody else waits
-			for _, channel := range d.remind(ctx, *r) {
-				add(channel, Remind(*r))
+			channels, now := d.remind(ctx, *r)
+			if ctx.Err() != nil {
+				return // not done: it is looked up again at the next start
+			}
+			for _, channel := range channels {
+				add(channel, Remind(now))
 			}
 			d.told(ctx, t)
 		})
@@ -180,42 +184,98 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 	d.told(ctx, t)
 }
 
+// begin takes an outcome in hand.
+func (d *Dispatcher) begin(o releases.Outcome) *telling {
+	t := &telling{seq: o.Seq, left: 1}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open++
+	for _, r := range []*releases.Release{o.Release, o.Reminder} {
+		if r == nil {
+			continue
+		}
+		t.release = r.ID
+		if _, looking := d.asked[r.ID]; looking || o.Reminder != nil {
+			d.asked[r.ID] = *r
+		}
+	}
+	if t.release != "" {
+		d.order[t.release] = append(d.order[t.release], t)
+	}
+	return t
+}
+
 // told notes that one part of the outcome needs no more telling.
 func (d *Dispatcher) told(ctx context.Context, t *telling) {
 	if t == nil {
 		return
 	}
-	t.mu.Lock()
-	t.left--
-	done := t.left == 0
-	t.mu.Unlock()
-	if !done {
-		return
-	}
-	d.mu.Lock()
-	d.open--
-	d.mu.Unlock()
-	if err := d.Queue.Done(ctx, t.seq); err != nil && ctx.Err() == nil {
-		d.Log.Error("an outcome cannot be marked done; it will be told again", "seq", t.seq, "err", err)
+	for _, seq := range d.finished(t) {
+		if err := d.Queue.Done(ctx, seq); err != nil && ctx.Err() == nil {
+			d.Log.Error("an outcome cannot be marked done; it will be told again", "seq", seq, "err", err)
+		}
 	}
 }
 
-// remind finds who is to be reminded and remembers it, so that those messages can be followed up.
-func (d *Dispatcher) remind(ctx context.Context, r releases.Release) []bot.Channel {
+// finished counts the part and returns the outcomes that are done by it: for a release none before those that came before.
+func (d *Dispatcher) finished(t *telling) (seqs []uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.left--; t.left > 0 {
+		return nil
+	}
+	if t.release == "" {
+		d.open--
+		return []uint64{t.seq}
+	}
+	queue := d.order[t.release]
+	for len(queue) > 0 && queue[0].left == 0 {
+		seqs = append(seqs, queue[0].seq)
+		queue = queue[1:]
+		d.open--
+	}
+	if d.order[t.release] = queue; len(queue) == 0 {
+		delete(d.order, t.release)
+	}
+	return seqs
+}
+
+// reminder is a direct message that asks for a vote on a plan.
+type reminder struct {
+	Channel bot.Channel `json:"channel"`
+	Plan    string      `json:"plan"`
+}
+
+// remind finds who is to be reminded of the release as it is by then, and remembers it, so that those messages can be
+// followed up.
+func (d *Dispatcher) remind(ctx context.Context, r releases.Release) (channels []bot.Channel, now releases.Release) {
 	channels, err := d.voters(ctx, r)
 	for try := 1; err != nil && try < maxLooks && ctx.Err() == nil; try++ {
 		d.Log.Warn("not everybody who could vote is known", "release", r.ID, "err", err)
 		pause(ctx, lookAgain)
 		channels, err = d.voters(ctx, r)
 	}
-	text, err := json.Marshal(channels)
+	all := d.reminded(ctx, r.ID)
+	for _, channel := range channels {
+		if one := (reminder{channel, r.PlanWord()}); !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	text, err := json.Marshal(all)
 	if err == nil {
 		err = d.Ledger.SetSent(ctx, "reminded/"+r.ID, string(text))
 	}
 	if err != nil {
 		d.Log.Error("a reminder is not remembered", "release", r.ID, "err", err)
 	}
-	return channels
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now = d.asked[r.ID]
+	delete(d.asked, r.ID)
+	if now.Status != releases.Waiting || now.PlanWord() != r.PlanWord() {
+		return nil, now // it was decided meanwhile, or is another plan's
+	}
+	return channels, now
 }
 
 func (d *Dispatcher) voters(ctx context.Context, r releases.Release) ([]bot.Channel, error) {
@@ -224,15 +284,15 @@ func (d *Dispatcher) voters(ctx context.Context, r releases.Release) ([]bot.Chan
 	return d.Approvers.Voters(ctx, r)
 }
 
-func (d *Dispatcher) reminded(ctx context.Context, id string) (channels []bot.Channel) {
+func (d *Dispatcher) reminded(ctx context.Context, id string) (all []reminder) {
 	text, ok, err := d.Ledger.Sent(ctx, "reminded/"+id)
 	if err == nil && ok {
-		err = json.Unmarshal([]byte(text), &channels)
+		err = json.Unmarshal([]byte(text), &all)
 	}
 	if err != nil {
 		d.Log.Error("who was reminded is not known", "release", id, "err", err)
 	}
-	return channels
+	return all
 }
 
 // line returns the channel's line, which it starts if there is none.

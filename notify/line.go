@@ -35,6 +35,7 @@ type card struct {
 	Note
 	tellings []*telling
 	after    time.Time
+	over     bool // it need not be told any more
 }
 
 // gather is how long a state waits for the next one of the same message: most releases are through in a moment.
@@ -69,11 +70,13 @@ func (l *line) insert(c *card, back bool) {
 			there.tellings = append(there.tellings, c.tellings...)
 			if !back {
 				there.Note = c.Note
+				l.decide(c.Note)
 			}
 			l.poke()
 			return
 		}
 	}
+	l.decide(c.Note)
 	l.byKey[c.Key] = c
 	if back {
 		l.cards = slices.Insert(l.cards, 0, c)
@@ -81,6 +84,22 @@ func (l *line) insert(c *card, back bool) {
 		l.cards = append(l.cards, c)
 	}
 	l.poke()
+}
+
+// decide ends the asking that still waits in line; the lock is held.
+func (l *line) decide(n Note) {
+	if !n.Decides {
+		return
+	}
+	for _, other := range l.cards {
+		switch {
+		case other.AskFor == nil || other.Under != n.Key:
+		case n.Goes:
+			other.AskFor, other.Message = nil, bot.Message{Title: whatChanged}
+		default:
+			other.over = true
+		}
+	}
 }
 
 func (l *line) poke() {
@@ -173,6 +192,7 @@ func later(a, b time.Time) time.Time {
 const (
 	firstBackoff = time.Second
 	lastBackoff  = time.Minute
+	storeAgain   = time.Second
 	maxRecent    = 10_000 // messages whose last edit is remembered
 )
 
@@ -210,7 +230,6 @@ func (l *line) settle(ctx context.Context, c *card, kind int, err error) {
 	l.mu.Unlock()
 	if err != nil {
 		l.Log.Error("people were not told", "channel", l.channel, "message", c.Key, "err", releases.Redact(err.Error()))
-		l.tellOwner(err)
 	} else {
 		l.failing(nil)
 	}
@@ -229,7 +248,7 @@ func (l *line) tell(ctx context.Context, c *card) error {
 	key := l.ledgerKey(c.Key)
 	known, err := l.entry(ctx, key)
 	if err != nil {
-		return err
+		return &bot.TemporaryError{After: storeAgain, Err: err}
 	}
 	post, err := l.post(ctx, c.Note)
 	if err != nil {
@@ -241,7 +260,7 @@ func (l *line) tell(ctx context.Context, c *card) error {
 		}
 	}
 	switch {
-	case known.ID != "" && c.Once, known.ID == "" && c.Followup:
+	case c.over, known.ID != "" && c.Once, known.ID == "" && c.Followup:
 		return nil
 	case known.ID != "":
 		err := l.platform.Edit(ctx, known.Ref, post.Message)
@@ -313,13 +332,16 @@ func (l *line) reconcile(ctx context.Context, key string, post bot.Post, known e
 // send posts with a note in the ledger before and after, so that a crash in between leaves a doubt and not a double.
 func (l *line) send(ctx context.Context, key string, post bot.Post) error {
 	if err := l.setEntry(ctx, key, entry{Tried: l.Now()}); err != nil {
-		return err
+		return &bot.TemporaryError{After: storeAgain, Err: err}
 	}
 	releases.CrashPoint("notify.before-send")
 	ref, err := l.platform.Send(ctx, post)
 	releases.CrashPoint("notify.after-send")
 	if err == nil {
-		return l.setEntry(ctx, key, entry{Ref: ref})
+		if err := l.setEntry(ctx, key, entry{Ref: ref}); err != nil {
+			return &bot.TemporaryError{After: storeAgain, Err: err} // it is found again
+		}
+		return nil
 	}
 	temporary, again := errors.AsType[*bot.TemporaryError](err)
 	if again && !temporary.Busy {

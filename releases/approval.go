@@ -109,7 +109,7 @@ func (a Approval) Eligible(r Release, by Actor) error {
 		return Errorf(NotAllowed, "you may not approve %s in %s: none of your roles may", r.App, r.Env)
 	}
 	if slices.Contains(a.Not, NotRequester) && by.Is(r.RequestedBy) {
-		return Errorf(NotAllowed, "you asked for %s yourself, so somebody else has to approve it", r.ID)
+		return Errorf(NotAllowed, "you asked for %s yourself, so somebody else has to decide", r.ID)
 	}
 	if !slices.Contains(a.Not, NotAuthors) {
 		return nil
@@ -120,7 +120,7 @@ func (a Approval) Eligible(r Release, by Actor) error {
 	case v.AuthorName+v.AuthorEmail+v.CommitterName+v.CommitterEmail == "":
 		return Errorf(NotAllowed, "who wrote %s is not known (CI did not say), so whether it was you cannot be told", v.Short())
 	case by.wrote(v.AuthorName, v.AuthorEmail) || by.wrote(v.CommitterName, v.CommitterEmail):
-		return Errorf(NotAllowed, "you wrote %s, so somebody else has to approve it", v.Short())
+		return Errorf(NotAllowed, "you wrote %s, so somebody else has to decide", v.Short())
 	case by.Email == "":
 		return Errorf(NotAllowed, "whether you wrote %s cannot be told, because your e-mail address is not known here; add yourself to `people` in the configuration", v.Short())
 	}

@@ -249,7 +249,7 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 
 // planned lets the release go, or has it wait for the votes that it needs. A rollback needs none.
 func (s *Service) planned(tx Tx, r Release, rule Approval) error {
-	kept, err := s.replaceWaiting(tx, r)
+	kept, err := s.replaceWaiting(tx, r, rule)
 	if err != nil {
 		return err
 	}

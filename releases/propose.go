@@ -71,7 +71,7 @@ func asked(tx Tx, request string) (name string, made []Release, err error) {
 
 // replaceWaiting ends a release that waits for votes in favour of a newer one for the same app and environment, once that
 // one has its plan. It returns why the older one is kept instead, or "".
-func (s *Service) replaceWaiting(tx Tx, newer Release) (kept string, err error) {
+func (s *Service) replaceWaiting(tx Tx, newer Release, rule Approval) (kept string, err error) {
 	open, err := tx.OpenReleases()
 	if err != nil {
 		return "", err
@@ -80,10 +80,14 @@ func (s *Service) replaceWaiting(tx Tx, newer Release) (kept string, err error) 
 		if r.App != newer.App || r.Env != newer.Env || r.Status != Waiting || r.ID == newer.ID {
 			continue
 		}
-		if newer.Kind == KindRelease && r.Kind == KindRelease && r.ArtifactID == newer.ArtifactID {
+		alive := rule.Count > 0 && !r.expired(s.now())
+		if alive && newer.Kind == KindRelease && r.Key > newer.Key {
+			return fmt.Sprintf("%s was asked for later, and waits for approval", r.ID), nil
+		}
+		if alive && newer.Kind == KindRelease && r.Kind == KindRelease && r.ArtifactID == newer.ArtifactID {
 			return fmt.Sprintf("%s asks for the same already; its votes count", r.ID), nil
 		}
-		if newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
+		if alive && newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
 			return fmt.Sprintf("%s of the newer %s waits for approval; automation never goes backwards", r.ID, r.Version.Short()), nil
 		}
 		reason := fmt.Sprintf("%s of %s by %s took its place", newer.ID, newer.Version.Short(), newer.RequestedBy.Name)

@@ -45,11 +45,13 @@ func (s *Service) Vote(ctx context.Context, b Ballot) (r Release, err error) {
 		if err != nil {
 			return err
 		}
-		if err := r.refresh(b); err != nil {
+		rule := env.Approval
+		if err := r.refresh(b, rule); err != nil {
 			return err
 		}
-		rule := env.Approval
-		if err := rule.Eligible(r, b.By); err != nil {
+		if err := rule.Eligible(r, b.By); err != nil && b.By.Doubt != "" {
+			return Errorf(Unavailable, "whether you may vote on %s cannot be told now, so nothing was done: %s; try again in a moment", r.ID, b.By.Doubt)
+		} else if err != nil {
 			return err
 		}
 		r, err = s.count(tx, r, rule, b)
@@ -83,12 +85,14 @@ func (r Release) votable(b Ballot) error {
 	return nil
 }
 
-// refresh puts those who asked and voted before as they are now. When that cannot be told of somebody, nothing is decided.
-func (r *Release) refresh(b Ballot) error {
+// refresh puts those who asked and voted before as they are now. When that cannot be told of somebody whose vote would
+// count, nothing is decided.
+func (r *Release) refresh(b Ballot, rule Approval) error {
 	r.RequestedBy = b.Now(r.RequestedBy)
 	votes := r.Standing()
 	for i, v := range votes {
-		if votes[i].By = b.Now(v.By); votes[i].By.Doubt != "" {
+		votes[i].By = b.Now(v.By)
+		if b.Yes && votes[i].By.Doubt != "" && rule.Eligible(*r, votes[i].By) != nil {
 			return Errorf(Unavailable, "whether the approval of %s still counts cannot be told now, so nothing was done: %s; try again in a moment", v.By.Name, votes[i].By.Doubt)
 		}
 	}
@@ -101,7 +105,7 @@ func (r Release) AsItIs() string {
 	text := fmt.Sprintf("%s is %s", r.ID, r.Status)
 	switch names := namesOf(r.Approvers()); {
 	case r.Status == Proposed:
-		text += ": its plan is being made"
+		return text + ": its plan is being made; look again in a moment"
 	case r.Status == Approved || r.Status == Publishing || r.Status == Published:
 		if names != "" {
 			text += fmt.Sprintf(", approved by %s at %s", names, r.Decided().UTC().Format(clock))
@@ -215,8 +219,13 @@ func (s *Service) watch(ctx context.Context) error {
 }
 
 func (s *Service) look(ctx context.Context) error {
+	// free are those that have waited for votes which the configuration no longer asks for.
+	free := func(r Release) bool {
+		env, err := s.environment(r.Env)
+		return err == nil && env.Approval.Count == 0
+	}
 	due := func(r Release, now time.Time) bool {
-		return r.Status == Waiting && (r.expired(now) || r.toRemind(now))
+		return r.Status == Waiting && (r.expired(now) || r.toRemind(now) || free(r))
 	}
 	found := false
 	err := s.store.View(ctx, func(tx Tx) error {
@@ -239,6 +248,11 @@ func (s *Service) look(ctx context.Context) error {
 				if _, err := s.expire(tx, r); err != nil {
 					return err
 				}
+			case free(r):
+				if _, err := s.move(tx, r, Approved, "no approval is needed any more"); err != nil {
+					return err
+				}
+				s.wake()
 			default:
 				r.Reminded = now
 				if err := tx.PutRelease(r); err != nil {

@@ -17,14 +17,13 @@ import (
 
 // How long what Slack said of people and places is taken to be true, when nothing is decided by it.
 const (
-	membersFor  = 2 * time.Minute
-	namesFor    = 5 * time.Minute
-	missesFor   = 30 * time.Second // a name that was not found is asked for again
-	usersFor    = time.Hour
-	staleFor    = time.Hour // when Slack does not answer
-	maxUsers    = 20_000
-	pageSize    = 999
-	maxChannels = 20_000
+	membersFor = 2 * time.Minute
+	namesFor   = 5 * time.Minute
+	missesFor  = 30 * time.Second // a name that was not found is asked for again
+	usersFor   = time.Hour
+	staleFor   = time.Hour // when Slack does not answer
+	maxUsers   = 20_000
+	pageSize   = 999
 )
 
 // User returns a user's name and address.
@@ -212,14 +211,17 @@ func (c *channelNames) known(name string) string {
 	return c.ids[name]
 }
 
-func (c *channelNames) add(page []slack.Channel) {
+// add keeps those of the page that the configuration names, and the wanted one: a workspace may have very many.
+func (c *channelNames) add(page []slack.Channel, configured []bot.Channel, wanted string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ids == nil || len(c.ids) > maxChannels {
+	if c.ids == nil {
 		c.ids = map[string]string{}
 	}
 	for _, one := range page {
-		c.ids[one.Name] = one.ID
+		if one.Name == wanted || slices.Contains(configured, bot.Channel(Platform+":#"+one.Name)) {
+			c.ids[one.Name] = one.ID
+		}
 	}
 }
 
@@ -257,10 +259,13 @@ func (c *channelNames) list(ctx context.Context, s *Slack, wanted string) error 
 			})
 			return err
 		})
+		if _, again := errors.AsType[*bot.TemporaryError](err); err != nil && !again {
+			c.cursor = "" // it may be that which is refused
+		}
 		if err != nil {
 			return err
 		}
-		c.add(page)
+		c.add(page, s.config.Channels, wanted)
 		if c.cursor = next; next == "" {
 			c.at = s.now()
 			return nil

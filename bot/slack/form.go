@@ -121,7 +121,12 @@ func (s *Slack) chosen(ctx context.Context, c slack.InteractionCallback) error {
 			return unlessOutdated(err)
 		}
 		wait := code("Looking at what would change …")
-		hash, err := s.changeForm(ctx, c.View.ID, c.View.Hash, spec, state, []slack.Block{slack.NewDividerBlock(), wait})
+		looking := []slack.Block{slack.NewDividerBlock(), wait}
+		hash, err := s.changeForm(ctx, c.View.ID, c.View.Hash, spec, state, looking)
+		if err != nil && strings.Contains(err.Error(), "hash_conflict") {
+			// The preview of an earlier choice has come between: the newest choice counts.
+			hash, err = s.changeForm(ctx, c.View.ID, "", spec, state, looking)
+		}
 		if err != nil {
 			return unlessOutdated(err)
 		}
