@@ -138,7 +138,7 @@ func (s state) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(descFault, prometheus.GaugeValue, fault, b.Name)
 	}
 	open := s.open()
-	for _, status := range []releases.Status{releases.Proposed, releases.Approved, releases.Publishing} {
+	for _, status := range []releases.Status{releases.Proposed, releases.Waiting, releases.Approved, releases.Publishing} {
 		c <- prometheus.MustNewConstMetric(descOpen, prometheus.GaugeValue, float64(open[status]), string(status))
 	}
 	c <- prometheus.MustNewConstMetric(descUntold, prometheus.GaugeValue, float64(s.untold()))
