@@ -126,8 +126,7 @@ func deliveryScenarios() []scenario {
 			x.quietly("web", "1111111", nil)
 			m := x.Find(x.releases, "acme/web")
 			x.DropSockets()
-			time.Sleep(300 * time.Millisecond)
-			x.Connected()
+			x.Connected() // again
 			x.ok(x.tess.Click(m, "Release web to production"))
 			x.Find(x.releases, "Released web 1111111 to production")
 		}},

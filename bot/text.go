@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Clean takes out of a line of text what could move a cursor, change a terminal, or show words in another order: much
@@ -39,6 +40,32 @@ func Cut(text string, most int) string {
 		return text
 	}
 	return string(runes[:most-1]) + "…"
+}
+
+// Columns lays rows out in columns, a line each. Cells are cut to a number of characters; 0 cuts none.
+func Columns(rows [][]string, most int) (lines []string) {
+	var widths []int
+	cells := make([][]string, len(rows))
+	for n, row := range rows {
+		for i, cell := range row {
+			if cell = Clean(cell); most > 0 {
+				cell = Cut(cell, most)
+			}
+			cells[n] = append(cells[n], cell)
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range cells {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+		}
+		lines = append(lines, strings.TrimRight(line.String(), " "))
+	}
+	return lines
 }
 
 // Split cuts a line into words as a shell does: by spaces, with quotes around words that have some inside.

@@ -25,10 +25,7 @@ func TestEveryMessageInSlack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var blocks []slacktest.Block
-		if err := json.Unmarshal(rendered.Blocks, &blocks); err != nil {
-			t.Fatal(err)
-		}
+		blocks := slacktest.Blocks(t, rendered.Blocks)
 		if fault := slacktest.Validate(blocks); fault != "" {
 			t.Errorf("%s: %s", name, fault)
 		}
@@ -73,10 +70,7 @@ func draw(t *testing.T, m bot.Message) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var blocks []slacktest.Block
-	if err := json.Unmarshal(rendered.Blocks, &blocks); err != nil {
-		t.Fatal(err)
-	}
+	blocks := slacktest.Blocks(t, rendered.Blocks)
 	return slacktest.Picture(blocks)
 }
 

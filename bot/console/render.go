@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"gimletd/bot"
 )
@@ -84,28 +83,10 @@ func (s style) diffLine(line string) string {
 }
 
 func (s style) table(b *strings.Builder, rows [][]string) {
-	var widths []int
-	for _, row := range rows {
-		for i, cell := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(bot.Clean(cell)))
-		}
-	}
-	for n, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			cell = bot.Clean(cell)
-			line.WriteString(cell)
-			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-			}
-		}
-		text := strings.TrimRight(line.String(), " ")
+	for n, line := range bot.Columns(rows, 0) {
 		if n == 0 {
-			text = s.paint(dim, text)
+			line = s.paint(dim, line)
 		}
-		fmt.Fprintf(b, "    %s\n", text)
+		fmt.Fprintf(b, "    %s\n", line)
 	}
 }

@@ -28,7 +28,7 @@ const (
 	maxOptionText = 75
 	maxOption     = 150
 	maxFallback   = 3000
-	maxBlocks     = 50
+	maxCell       = 40
 )
 
 // render turns messages into blocks.
@@ -130,7 +130,7 @@ func (r render) blocks(m bot.Message) []slack.Block {
 			blocks = append(blocks, section(text))
 		}
 	}
-	for _, text := range []string{table(m.Table), m.Code} {
+	for _, text := range []string{strings.Join(bot.Columns(m.Table, maxCell), "\n"), m.Code} {
 		if text != "" {
 			blocks = append(blocks, code(text))
 		}
@@ -211,33 +211,6 @@ func code(text string) slack.Block {
 		kept = []string{fit(text, most-len(more)-1)}
 	}
 	return section(fence + "\n" + strings.Join(append(kept, more), "\n") + "\n" + fence)
-}
-
-// table lays out rows in columns.
-func table(rows [][]string) string {
-	const maxCell = 40
-	var widths []int
-	for _, row := range rows {
-		for i, cell := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(bot.Cut(bot.Clean(cell), maxCell)))
-		}
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			cell = bot.Cut(bot.Clean(cell), maxCell)
-			line.WriteString(cell)
-			if i < len(row)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-			}
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
-	return b.String()
 }
 
 // actionPrefix begins the ids of our buttons.

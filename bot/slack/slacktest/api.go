@@ -238,12 +238,17 @@ func (s *Server) content(c call) (text string, blocks []Block, code string) {
 	return text, blocks, ""
 }
 
-func (s *Server) postMessage(c call) (map[string]any, string) {
-	channel, code := s.place(c)
-	if code != "" {
-		return nil, code
+// placed is the channel and the checked content of a message.
+func (s *Server) placed(c call) (channel *Channel, text string, blocks []Block, code string) {
+	if channel, code = s.place(c); code != "" {
+		return nil, "", nil, code
 	}
-	text, blocks, code := s.content(c)
+	text, blocks, code = s.content(c)
+	return channel, text, blocks, code
+}
+
+func (s *Server) postMessage(c call) (map[string]any, string) {
+	channel, text, blocks, code := s.placed(c)
 	if code != "" {
 		return nil, code
 	}
@@ -261,11 +266,7 @@ func (s *Server) postMessage(c call) (map[string]any, string) {
 }
 
 func (s *Server) updateMessage(c call) (map[string]any, string) {
-	channel, code := s.place(c)
-	if code != "" {
-		return nil, code
-	}
-	text, blocks, code := s.content(c)
+	channel, text, blocks, code := s.placed(c)
 	if code != "" {
 		return nil, code
 	}
@@ -283,11 +284,7 @@ func (s *Server) updateMessage(c call) (map[string]any, string) {
 }
 
 func (s *Server) postEphemeral(c call) (map[string]any, string) {
-	channel, code := s.place(c)
-	if code != "" {
-		return nil, code
-	}
-	text, blocks, code := s.content(c)
+	channel, text, blocks, code := s.placed(c)
 	if code != "" {
 		return nil, code
 	}

@@ -226,6 +226,15 @@ func (s *Server) number(blocks []Block) {
 	}
 }
 
+// Blocks reads blocks, and reports what cannot be read.
+func Blocks(r Reporter, text []byte) []Block {
+	blocks, err := decodeBlocks(string(text))
+	if err != nil {
+		r.Errorf("blocks cannot be read: %v", err)
+	}
+	return blocks
+}
+
 func decodeBlocks(text string) (blocks []Block, err error) {
 	if text == "" {
 		return nil, nil
