@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,9 @@ func (s *Slack) meaning(method string, err error) error {
 	}
 	answer, ok := errors.AsType[slack.SlackErrorResponse](err)
 	if !ok {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // the address of an upload is a secret for a while
+		}
 		// No answer, or none of Slack's: it may have been done or not.
 		return &bot.TemporaryError{After: time.Second, Err: fmt.Errorf("slack: %s: %w", method, err)}
 	}
