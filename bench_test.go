@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"gimletd/commands"
 	"gimletd/releases"
 	"gimletd/releases/api"
 	"gimletd/releases/gitops"
@@ -66,7 +67,7 @@ func newSystem(tb testing.TB, dir, url, cache string) *system {
 	}, log)
 	s.service = releases.NewService(releases.Parts{
 		Store: s.db, Renderer: renderer, Repositories: map[string]releases.Repository{"main": s.repo},
-		Environments: []releases.Environment{{Name: "staging", Repository: "main", Path: "staging"}}, Now: time.Now, Log: log, Loops: releases.NewLoops(),
+		Environments: []releases.Environment{{Name: "staging", Repository: "main", Path: "staging"}}, Access: commands.Members{}, Zone: time.UTC, Now: time.Now, Log: log, Loops: releases.NewLoops(),
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -81,6 +82,9 @@ func newSystem(tb testing.TB, dir, url, cache string) *system {
 	return s
 }
 
+// root may do everything.
+var root = releases.Actor{Name: "admin", Via: "api", Root: true}
+
 // ship takes an artifact in that fires no policy.
 func (s *system) ship(app string, n int) *releases.Shipped {
 	s.tb.Helper()
@@ -92,7 +96,7 @@ func (s *system) ship(app string, n int) *releases.Shipped {
 			App: app, Env: "staging", Namespace: "staging", Chart: releases.Chart{Repository: s.charts, Name: "chart"},
 			Values: json.RawMessage(`{"image": {"repository": "registry.example/app", "tag": "{{ .SHA }}"}}`),
 		}},
-	}, "")
+	}, "", root)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -101,7 +105,7 @@ func (s *system) ship(app string, n int) *releases.Shipped {
 
 func (s *system) propose(a *releases.Shipped) {
 	s.tb.Helper()
-	if _, err := s.service.Propose(context.Background(), releases.Ask{Env: "staging", ArtifactID: a.ID, By: releases.Actor{Name: "bench", Via: "console"}}); err != nil {
+	if _, err := s.service.Propose(context.Background(), releases.Ask{Env: "staging", ArtifactID: a.ID, By: root}); err != nil {
 		s.tb.Fatal(err)
 	}
 }

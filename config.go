@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"gimletd/releases"
 	"gimletd/releases/gitops"
@@ -31,6 +32,7 @@ type Config struct {
 	Roles        []RoleConfig             `yaml:"roles"`
 	Slack        SlackConfig              `yaml:"slack"`
 	Notify       NotifyConfig             `yaml:"notify"`
+	Timezone     string                   `yaml:"timezone"` // of the times that people type and read
 	Log          LogConfig                `yaml:"log"`
 }
 
@@ -61,6 +63,10 @@ type EnvironmentConfig struct {
 	Path        *string        `yaml:"path"` // default: the name
 	Channels    []string       `yaml:"channels"`
 	Approval    ApprovalConfig `yaml:"approval"`
+	MaxCommits  int            `yaml:"maxCommits"` // a release that brings more at once is asked about
+	Freezes     []FreezeConfig `yaml:"freezes"`
+	Rollbacks   []string       `yaml:"rollbacks"` // what stops them, too: approval, freeze, lock
+	Pause       *time.Duration `yaml:"pause"`     // between releases that go on after a freeze or a lock
 	Rollout     string         `yaml:"rollout"`
 	KubeVersion string         `yaml:"kubeVersion"`
 	APIVersions []string       `yaml:"apiVersions"`
@@ -76,11 +82,12 @@ type LogConfig struct {
 func defaults() Config {
 	const mebibyte = 1 << 20
 	return Config{
-		Server:  ServerConfig{Listen: "127.0.0.1:8888", AdminListen: "127.0.0.1:8889"},
-		Storage: StorageConfig{Bolt: bolt.Config{Path: "data/gimletd.db"}},
-		Ingest:  IngestConfig{MaxBody: 2 * mebibyte},
-		Slack:   slackDefaults(),
-		Log:     LogConfig{Level: "info", Format: "json"},
+		Server:   ServerConfig{Listen: "127.0.0.1:8888", AdminListen: "127.0.0.1:8889"},
+		Storage:  StorageConfig{Bolt: bolt.Config{Path: "data/gimletd.db"}},
+		Ingest:   IngestConfig{MaxBody: 2 * mebibyte},
+		Slack:    slackDefaults(),
+		Timezone: "UTC",
+		Log:      LogConfig{Level: "info", Format: "json"},
 	}
 }
 
@@ -131,6 +138,10 @@ func (c *Config) fill() {
 		if e.Path == nil {
 			c.Environments[i].Path = &c.Environments[i].Name
 		}
+		if e.Pause == nil {
+			pause := pauseDefault
+			c.Environments[i].Pause = &pause
+		}
 		if e.Rollout == "" {
 			c.Environments[i].Rollout = "none"
 		}
@@ -178,7 +189,7 @@ func (c Config) validate() (faults []fault) {
 			add(fmt.Sprintf("charts[%d]", i), "%w", err)
 		}
 	}
-	return append(append(faults, c.validateEnvironments()...), c.validateChat()...)
+	return slices.Concat(faults, c.validateEnvironments(), c.validateControl(), c.validateChat())
 }
 
 func (c Config) validateGitOps() (faults []fault) {

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"gimletd/bot"
 	"gimletd/bot/slack"
@@ -28,15 +27,6 @@ type RoleConfig struct {
 	Can          []string `yaml:"can"`
 	Environments []string `yaml:"environments"` // globs; all without
 	Apps         []string `yaml:"apps"`         // globs; all without
-}
-
-// ApprovalConfig says how many of whom must agree before a release goes out.
-type ApprovalConfig struct {
-	Count        int           `yaml:"count"`
-	From         []string      `yaml:"from"` // roles
-	Not          []string      `yaml:"not"`  // requester, authors
-	ExpiresAfter time.Duration `yaml:"expiresAfter"`
-	RemindAfter  time.Duration `yaml:"remindAfter"`
 }
 
 // NotifyConfig is where news go that have no other place.
@@ -101,15 +91,6 @@ func (c Config) channels() (all []string) {
 	return slices.Compact(all)
 }
 
-// approval is the rule for the domain. Reminders come at half of the time, unless configured.
-func (c ApprovalConfig) approval() releases.Approval {
-	a := releases.Approval{Count: c.Count, From: c.From, Not: c.Not, ExpiresAfter: c.ExpiresAfter, RemindAfter: c.RemindAfter}
-	if a.RemindAfter == 0 {
-		a.RemindAfter = a.ExpiresAfter / 2
-	}
-	return a
-}
-
 func (c Config) roles() (all []commands.Role) {
 	for _, r := range c.Roles {
 		all = append(all, commands.Role{
@@ -151,9 +132,6 @@ func (c Config) validateChat() (faults []fault) {
 	c.validateSlack(add)
 	c.validatePeople(add)
 	c.validateRoles(add)
-	for i, e := range c.Environments {
-		c.validateApproval(fmt.Sprintf("environments[%d].approval", i), e, add)
-	}
 	return faults
 }
 
@@ -276,80 +254,23 @@ func (c Config) validateEnvironmentGlob(path, glob string, add addFault) {
 
 func (c Config) validateMember(path, member string, add addFault) {
 	platform, id, ok := strings.Cut(member, ":")
+	if platform == "console" || platform == "token" {
+		if id == "" {
+			add(path, "%q names nobody: console:<name> is who sits at the console, token:<name> an API token", member)
+		}
+		return
+	}
 	switch {
 	case !ok && slices.ContainsFunc(c.People, func(p PersonConfig) bool { return strings.EqualFold(p.Email, member) }):
 	case !ok:
 		add(path, "%q is not the e-mail address of anybody in people", member)
 	case platform != "slack":
-		add(path, "%q is not a member: slack:@handle, slack:S… (a group), slack:U… (a person), or an e-mail address of people", member)
+		add(path, "%q is not a member: slack:@handle, slack:S… (a group), slack:U… (a person), console:<name>, token:<name>, or an e-mail address of people", member)
 	case !c.Slack.enabled():
 		add(path, "%q is on Slack, which is not configured (slack.botToken is missing)", member)
 	case !slackUserID.MatchString(id) && !slackGroupName.MatchString(id):
 		add(path, "%q is not a Slack group (slack:@handle, slack:S…) or person (slack:U…)", member)
 	}
-}
-
-// validateApproval refuses a rule that nobody can meet.
-func (c Config) validateApproval(at string, e EnvironmentConfig, add addFault) {
-	a := e.Approval
-	if a.Count < 0 || a.Count > 20 {
-		add(at+".count", "%d is not between 0 and 20", a.Count)
-	}
-	if a.ExpiresAfter < 0 || a.RemindAfter < 0 {
-		add(at, "times are not negative")
-	}
-	for i, who := range a.Not {
-		if who != releases.NotRequester && who != releases.NotAuthors {
-			add(fmt.Sprintf("%s.not[%d]", at, i), "%q is not requester or authors", who)
-		}
-	}
-	for i, name := range a.From {
-		if !slices.ContainsFunc(c.Roles, func(r RoleConfig) bool { return r.Name == name }) {
-			add(fmt.Sprintf("%s.from[%d]", at, i), "there is no role %q", name)
-		}
-	}
-	if a.Count == 0 {
-		if len(a.From)+len(a.Not) > 0 || a.ExpiresAfter > 0 {
-			add(at+".count", "missing; how many votes are needed?")
-		}
-		return
-	}
-	voters, open := c.countVoters(e, a.From)
-	switch {
-	case voters == 0 && !open:
-		add(at, "nobody could vote: no role with members %s can approve in %s", describeFrom(a.From), e.Name)
-	case voters < a.Count && !open:
-		add(at+".count", "%d votes are needed, but only %d people could vote", a.Count, voters)
-	}
-}
-
-func describeFrom(from []string) string {
-	if len(from) == 0 {
-		return "at all"
-	}
-	return "of " + strings.Join(from, " or ")
-}
-
-// countVoters counts the people who could vote in the environment; open is true when a group is among them.
-func (c Config) countVoters(e EnvironmentConfig, from []string) (n int, open bool) {
-	people := map[string]bool{}
-	for _, r := range c.roles() {
-		may := releases.Allow([]releases.Role{r.Role}, releases.Actor{Roles: []string{r.Name}}, releases.VerbApprove, "", e.Name) == nil || len(r.Apps) > 0
-		if !may || (len(from) > 0 && !slices.Contains(from, r.Name)) {
-			continue
-		}
-		for _, m := range r.Members {
-			_, id, ok := strings.Cut(m, ":")
-			open = open || (ok && slackGroupName.MatchString(id))
-			for _, p := range c.People {
-				if strings.EqualFold(p.Email, m) && p.Slack != "" {
-					m = "slack:" + p.Slack // the same person by another name
-				}
-			}
-			people[m] = true
-		}
-	}
-	return len(people), open
 }
 
 func (c Config) fallback() (fallback, owner bot.Channel) {

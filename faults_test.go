@@ -427,7 +427,7 @@ func TestARollbackThatSomebodyElseHasMadeStillHolds(t *testing.T) {
 	s.post(w.artifact("frontend", fmt.Sprintf("%040x", 0xabc0002), nil))
 	s.typed("# settled?")
 	s.stop()
-	for _, want := range []string{"✓ Nothing to change: frontend 0000000 in staging", "automation held by tess", "not released by itself (automation is held since tess rolled back"} {
+	for _, want := range []string{"✓ Nothing to change: frontend 0000000 in staging", "automation held by tess", "not released by itself (automation is held: tess rolled back"} {
 		if !strings.Contains(s.out.String(), want) {
 			t.Errorf("the console does not say %q", want)
 		}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"gimletd/bot"
@@ -64,13 +66,16 @@ func (p *process) run(ctx context.Context) (err error) {
 	defer renderer.Close()
 
 	loops := releases.NewLoops()
-	environments := p.environments()
+	environments, err := p.environments()
+	if err != nil {
+		return err
+	}
+	members := commands.Members{People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{}}
 	service := releases.NewService(releases.Parts{
-		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments,
+		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments, Access: members, Zone: p.config.zone(),
 		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
 	})
-	members := commands.Members{People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{}}
-	router := commands.NewRouter(service, members, time.Now, p.log)
+	router := commands.NewRouter(service, members, p.config.zone(), time.Now, p.log)
 	inbox := commands.NewInbox(db, router, time.Now, p.log)
 	platforms := map[string]notify.Platform{}
 	chat := p.newSlack(loops)
@@ -86,14 +91,14 @@ func (p *process) run(ctx context.Context) (err error) {
 	platforms["console"] = notify.Platform{Sender: terminal}
 	dispatcher := &notify.Dispatcher{
 		Queue: db, Ledger: db, Platforms: platforms, Environments: environments,
-		Approvers: members, Diffs: service, Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
+		Approvers: members, Diffs: service, Zone: p.config.zone(), Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
 	}
 	dispatcher.Fallback, dispatcher.Owner = p.config.fallback()
 	metrics := api.NewMetrics(loops, func() map[releases.Status]int { //nolint:contextcheck // a scrape has none
 		counts, _ := service.Open(context.Background())
 		return counts
 	}, db.Pending)
-	edges, err := p.listen(ctx, service, db, loops, metrics, chat)
+	edges, err := p.listen(ctx, service, members, db, loops, metrics, chat)
 	if err != nil {
 		return err
 	}
@@ -203,12 +208,31 @@ func (p *process) newRenderer() (*manifest.Renderer, error) {
 	}, p.log), nil
 }
 
-func (p *process) environments() []releases.Environment {
-	var all []releases.Environment
+func (p *process) environments() (all []releases.Environment, err error) {
 	for _, e := range p.config.Environments {
-		all = append(all, releases.Environment{Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval()})
+		env := releases.Environment{
+			Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval(), MaxCommits: e.MaxCommits, Pause: *e.Pause,
+		}
+		for _, word := range e.Rollbacks {
+			env.Rollbacks = append(env.Rollbacks, blocks()[word])
+		}
+		for _, f := range e.Freezes {
+			planned, err := f.planned()
+			if err != nil {
+				return nil, err
+			}
+			env.Freezes = append(env.Freezes, planned)
+		}
+		all = append(all, env)
 	}
-	return all
+	return all, nil
+}
+
+// caller says for whom a token of the API speaks.
+func caller(members commands.Members) func(context.Context, releases.Token) (releases.Actor, error) {
+	return func(ctx context.Context, t releases.Token) (releases.Actor, error) {
+		return members.Identify(ctx, bot.User{Platform: "api", ID: t.Name, Name: t.Name, Email: t.Person})
+	}
 }
 
 // settle waits until nothing is on its way and everything was told. A release that waits for something outside would
@@ -261,8 +285,12 @@ type edges struct {
 	servers    []*http.Server
 }
 
-func (p *process) listen(ctx context.Context, service *releases.Service, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chat *slack.Slack) (*edges, error) {
-	server := api.New(service, api.Config{AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody}, metrics, p.log)
+func (p *process) listen(ctx context.Context, service *releases.Service, members commands.Members, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chat *slack.Slack) (*edges, error) {
+	server := api.New(service, api.Config{
+		AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody, Identify: caller(members), Person: func(email string) bool {
+			return slices.ContainsFunc(p.config.People, func(c PersonConfig) bool { return strings.EqualFold(c.Email, email) })
+		},
+	}, metrics, p.log)
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
 	}}

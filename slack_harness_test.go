@@ -62,12 +62,13 @@ func newScene(t testing.TB, socket bool, s setting) *scene {
   - {name: production, channels: %s, approval: %s}
 people:
   - {name: Grace Hopper, email: grace@example.com, slack: %s}
+  - {name: tess, email: tess@example.com, slack: %s}
 roles:
   - {name: developers, members: ["slack:@developers"], can: [release, rollback]}
-  - {name: release-managers, members: ["slack:@release-managers"], can: [approve, rollback]}
+  - {name: release-managers, members: ["slack:@release-managers", "console:tess"], can: [approve, rollback]}
 slack: {botToken: %s, %s, apiURL: %q}
 notify: {fallback: "slack:#ops", owner: "slack:%s"}
-`, s.channels, s.approval, x.grace.ID, slacktest.BotToken, secret, api, x.heidi.ID)
+`, s.channels, s.approval, x.grace.ID, x.tess.ID, slacktest.BotToken, secret, api, x.heidi.ID)
 	if s.edit != nil {
 		x.world.chat = s.edit(x.world.chat)
 	}

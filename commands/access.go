@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,16 +12,16 @@ import (
 	"gimletd/releases"
 )
 
-// Access says who somebody is and what they may do.
+// Access says who somebody is. What they may do is decided by the service; here it is only known what to offer them.
 type Access interface {
 	// Identify returns who the user is, without roles.
 	Identify(ctx context.Context, u bot.User) (releases.Actor, error)
 	// Known returns the actor with the roles that they had lately.
 	Known(ctx context.Context, a releases.Actor) releases.Actor
-	// Fresh returns the actor with those of their roles, at or after the moment, that allow the verb there.
-	Fresh(ctx context.Context, a releases.Actor, verb, app, env string, since time.Time) releases.Actor
 	// Allow returns an Error that says what would be needed beside the actor's roles.
 	Allow(a releases.Actor, verb, app, env string) error
+	// Find returns the person whom a word names: an e-mail address, or an account such as slack:U….
+	Find(ctx context.Context, word string) (releases.Actor, error)
 }
 
 // Person is somebody with all their accounts.
@@ -36,23 +37,26 @@ type Role struct {
 	Members []string
 }
 
-// Members is an Access by the roles of the configuration, and the groups of the platforms. Who sits at the console may do
-// everything.
+// Members is an Access by the roles of the configuration, and the groups of the platforms. Where there are no roles, who sits
+// at the console may do everything.
 type Members struct {
 	People      []Person
 	Roles       []Role
 	Directories map[string]bot.Directory // by platform
 }
 
-// console is the platform whose users are trusted with everything: they sit at the machine.
-const console = "console"
+// Platforms that are no chats.
+const (
+	console = "console"
+	api     = "api" // its users are tokens
+)
 
 // Identify says who the user is.
 func (m Members) Identify(ctx context.Context, u bot.User) (releases.Actor, error) {
 	if u.Platform == "" || u.ID == "" {
 		return releases.Actor{}, releases.Errorf(releases.NotAllowed, "who are you? The platform gave no name")
 	}
-	a := releases.Actor{Name: u.Name, Email: u.Email, Via: u.Platform, User: u.ID, Person: u.Platform + ":" + u.ID, Root: u.Platform == console}
+	a := releases.Actor{Name: u.Name, Email: u.Email, Via: u.Platform, User: u.ID, Person: u.Platform + ":" + u.ID, Root: u.Platform == console && len(m.Roles) == 0}
 	if p, ok := m.person(u); ok {
 		a.Name, a.Email, a.Person = p.Name, p.Email, "person:"+strings.ToLower(p.Email)
 	} else if directory := m.Directories[u.Platform]; directory != nil && a.Email == "" {
@@ -72,8 +76,14 @@ func (m Members) Known(ctx context.Context, a releases.Actor) releases.Actor {
 	return m.with(ctx, a, m.Roles, time.Time{})
 }
 
-// Fresh asks for the groups of the roles that matter.
+// Fresh looks the actor up anew, and asks for the groups of the roles that matter.
 func (m Members) Fresh(ctx context.Context, a releases.Actor, verb, app, env string, since time.Time) releases.Actor {
+	if a.Root || a.User == "" {
+		return a
+	}
+	if now, err := m.Identify(ctx, bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email}); err == nil {
+		a = now
+	}
 	var relevant []Role
 	for _, role := range m.Roles {
 		if releases.Allow([]releases.Role{role.Role}, releases.Actor{Roles: []string{role.Name}}, verb, app, env) == nil {
@@ -107,13 +117,40 @@ func first(words ...string) string {
 	return words[i]
 }
 
+// person is whose account it is. A token may speak for somebody by their address; so may who sits at the console.
 func (m Members) person(u bot.User) (Person, bool) {
 	for _, p := range m.People {
-		if (u.ID != "" && p.Accounts[u.Platform] == u.ID) || (u.Platform == console && (strings.EqualFold(p.Name, u.ID) || strings.EqualFold(p.Email, u.ID))) {
+		if (u.ID != "" && p.Accounts[u.Platform] == u.ID) || (u.Platform == console && (strings.EqualFold(p.Name, u.ID) || strings.EqualFold(p.Email, u.ID))) ||
+			(u.Platform == api && u.Email != "" && strings.EqualFold(p.Email, u.Email)) {
 			return p, true
 		}
 	}
 	return Person{}, false
+}
+
+// Find returns the person whom a word names.
+func (m Members) Find(ctx context.Context, word string) (releases.Actor, error) {
+	word = strings.Trim(word, "<>")
+	for _, p := range m.People {
+		if !strings.EqualFold(p.Email, word) {
+			continue
+		}
+		for _, platform := range slices.Sorted(maps.Keys(p.Accounts)) {
+			if p.Accounts[platform] != "" {
+				return m.Identify(ctx, bot.User{Platform: platform, ID: p.Accounts[platform], Name: p.Name})
+			}
+		}
+		return m.Identify(ctx, bot.User{Platform: console, ID: p.Email, Name: p.Name})
+	}
+	platform, id, ok := strings.Cut(word, ":")
+	if ok && id != "" && !isGroup(id) && m.Directories[platform] != nil {
+		u, err := m.Directories[platform].User(ctx, id)
+		if err != nil {
+			return releases.Actor{}, releases.Wrap(releases.Unavailable, err, "who %s is cannot be looked up now", word)
+		}
+		return m.Identify(ctx, u)
+	}
+	return releases.Actor{}, releases.Errorf(releases.NotFound, "I do not know %q: name somebody by the e-mail address that they have in `people`, or by their account, such as slack:U024BE7LH", word)
 }
 
 // member reports whether the user is a member of the role. With an error it could not be found out.
@@ -123,7 +160,7 @@ func (m Members) member(ctx context.Context, role Role, u bot.User, a releases.A
 		switch {
 		case !ok:
 			in = in || (strings.HasPrefix(a.Person, "person:") && strings.EqualFold(name, a.Email))
-		case platform == u.Platform && id == u.ID:
+		case platform == u.Platform && id == u.ID, platform == "token" && u.Platform == api && id == u.ID:
 			in = true
 		}
 	}
@@ -195,8 +232,8 @@ func (m Members) Voters(ctx context.Context, r releases.Release) (channels []bot
 }
 
 func (m Members) votes(role Role, r releases.Release) bool {
-	if r.Approval != nil && len(r.Approval.From) > 0 {
-		return slices.Contains(r.Approval.From, role.Name)
+	if r.Approval != nil && len(r.Approval.From()) > 0 {
+		return slices.Contains(r.Approval.From(), role.Name)
 	}
 	actor := releases.Actor{Roles: []string{role.Name}}
 	return releases.Allow([]releases.Role{role.Role}, actor, releases.VerbApprove, r.App, r.Env) == nil
@@ -209,7 +246,7 @@ func (m Members) done(r releases.Release, c bot.Channel) bool {
 	if p, ok := m.person(bot.User{Platform: platform, ID: id, Name: id}); ok {
 		a.Person = "person:" + strings.ToLower(p.Email)
 	}
-	return a.Is(r.RequestedBy) || slices.ContainsFunc(r.Standing(), func(v releases.Vote) bool { return a.Is(v.By) })
+	return a.Is(r.RequestedBy) || r.Approval == nil || slices.ContainsFunc(r.Standing(), func(v releases.Vote) bool { return a.Is(v.By) })
 }
 
 // reach returns the direct channels of a role's member: a person's, or those of everybody in a group.
@@ -249,7 +286,8 @@ func (m Members) Groups(r releases.Release) (mentions []string) {
 			continue
 		}
 		for _, name := range role.Members {
-			if strings.Contains(name, ":") && !slices.Contains(mentions, name) {
+			platform, _, _ := strings.Cut(name, ":")
+			if m.Directories[platform] != nil && !slices.Contains(mentions, name) {
 				mentions = append(mentions, name)
 			}
 		}

@@ -124,8 +124,15 @@ func (s suggester) versions(ctx context.Context) ([]bot.Choice, error) {
 	if err != nil {
 		return nil, err
 	}
+	marks, err := s.releases.Marks(ctx)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]bot.Choice, 0, len(found))
 	for _, a := range found {
+		if slices.ContainsFunc(marks, func(m releases.Mark) bool { return m.ArtifactID == a.ID }) {
+			continue
+		}
 		v := a.Version
 		where := v.Branch
 		if v.Event == releases.EventPR {

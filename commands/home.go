@@ -81,6 +81,16 @@ func homeCommand() command {
 		if err != nil {
 			return bot.Reply{}, err
 		}
+		controls, err := c.controls(ctx)
+		if err != nil {
+			return bot.Reply{}, err
+		}
+		switch {
+		case len(controls.Table) > 1:
+			waiting = append(waiting, controls)
+		case controls.Body != "":
+			waiting = append(waiting, bot.Message{Title: "Nothing keeps releases back", Tone: bot.Good, Body: controls.Body})
+		}
 		page := append(waiting, mine, live)
 		if len(held.Buttons) > 0 {
 			page = append(page, held)
@@ -96,7 +106,7 @@ func (c call) waitingForMe(ctx context.Context) (page []bot.Message, err error) 
 		return nil, err
 	}
 	for _, r := range found {
-		if c.access.Allow(c.actor, releases.VerbApprove, r.App, r.Env) != nil || r.Approval == nil || r.Approval.Eligible(r, c.actor) != nil ||
+		if !r.Needs(releases.BlockVotes) || c.access.Allow(c.actor, releases.VerbApprove, r.App, r.Env) != nil || r.Approval == nil || r.Approval.Eligible(r, c.actor) != nil ||
 			slices.ContainsFunc(r.Approvers(), c.actor.Is) || len(page) == most {
 			continue
 		}
@@ -144,7 +154,7 @@ func (c call) liveEverywhere(ctx context.Context) (live, held bot.Message, err e
 			full := c.row(st)
 			rows = append(rows, []string{full[0], full[1], full[2], full[5], full[6]})
 			if st.Hold != nil {
-				lines = append(lines, fmt.Sprintf("%s in %s, since %s rolled back %s", st.App, env, st.Hold.By, ago(c.now(), st.Hold.At)))
+				lines = append(lines, fmt.Sprintf("%s in %s, since %s %s", st.App, env, st.Hold.Why(), ago(c.now(), st.Hold.At)))
 				held.Buttons = append(held.Buttons, bot.Button{Label: fmt.Sprintf("Resume %s in %s", st.App, env), Args: []string{"/gimlet", "resume", st.App, env}})
 			}
 		}

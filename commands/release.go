@@ -22,14 +22,11 @@ func releaseCommand() command {
 			return reply, err
 		}
 		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.allow(ctx, releases.VerbRelease, app, env); err != nil {
-			return bot.Reply{}, err
-		}
 		shipped, err := c.releases.Resolve(ctx, app, env, c.words[paramVersion])
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		made, err := c.releases.Propose(ctx, releases.Ask{App: app, Env: env, ArtifactID: shipped.ID, By: c.actor, Request: c.request})
+		made, err := c.releases.Propose(ctx, releases.Ask{App: app, Env: env, ArtifactID: shipped.ID, By: c.actor, At: c.at, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, err
 		}
@@ -60,16 +57,28 @@ func rollbackCommand() command {
 		app, env := c.words[paramApp], c.words[paramEnv]
 		if to, of, shown := strings.Cut(c.words[paramVersion], ofMark); shown {
 			c.words[paramVersion], c.of = to, of
+		} else if reply, ask := c.hazardous(ctx); ask {
+			return reply, nil
 		}
-		if err := c.allow(ctx, releases.VerbRollback, app, env); err != nil {
-			return bot.Reply{}, err
-		}
-		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], Of: c.of, By: c.actor, Request: c.request})
+		made, err := c.releases.Rollback(ctx, releases.RollbackAsk{App: app, Env: env, To: c.words[paramVersion], Of: c.of, By: c.actor, At: c.at, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
 		return c.accepted(env, made), nil
 	}}
+}
+
+// hazardous shows what a typed rollback would not bring back, or destroy, before it is done; ask is false when there is
+// nothing to show. It never stands in the way: what cannot be found out is not asked.
+func (c call) hazardous(ctx context.Context) (reply bot.Reply, ask bool) {
+	if c.of != "" || c.clicked { // the button asked already
+		return reply, false
+	}
+	target, p, err := c.releases.ReviewRollback(ctx, releases.RollbackAsk{App: c.words[paramApp], Env: c.words[paramEnv], To: c.words[paramVersion]})
+	if err != nil || len(p.Hazards) == 0 {
+		return reply, false
+	}
+	return bot.Say(rollbackPreview(target, p)), true
 }
 
 // ofMark is in the word of a button that says which live release its rollback was shown to take back.

@@ -21,9 +21,25 @@ type Releases interface {
 type actions interface {
 	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
-	Resume(ctx context.Context, app, env string, by releases.Actor) error
 	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
-	Cancel(ctx context.Context, id, reason string, by releases.Actor) (releases.Release, error)
+	Cancel(ctx context.Context, id, reason string, by releases.Actor, at time.Time) (releases.Release, error)
+	controls
+}
+
+// controls is what keeps releases back, and lets them pass.
+type controls interface {
+	Hold(ctx context.Context, app, env, reason string, by releases.Actor, at time.Time) error
+	Resume(ctx context.Context, app, env string, by releases.Actor, at time.Time) error
+	Lock(ctx context.Context, ask releases.LockAsk) (releases.Lock, error)
+	Unlock(ctx context.Context, ask releases.LockAsk) (releases.Lock, error)
+	Freeze(ctx context.Context, ask releases.FreezeAsk) ([]releases.Freeze, error)
+	Unfreeze(ctx context.Context, ask releases.FreezeAsk) ([]releases.Freeze, error)
+	MarkBad(ctx context.Context, ask releases.MarkAsk) (releases.Mark, error)
+	ClearMark(ctx context.Context, ask releases.MarkAsk) (releases.Mark, error)
+	Delegate(ctx context.Context, d releases.Delegation) error
+	EndDelegation(ctx context.Context, by releases.Actor) error
+	BreakGlass(ctx context.Context, ask releases.GlassAsk) (releases.Release, error)
+	SignOff(ctx context.Context, releaseID, remark string, by releases.Actor, at time.Time) (releases.Review, error)
 }
 
 type queries interface {
@@ -39,12 +55,19 @@ type queries interface {
 	Status(ctx context.Context, env, app string) ([]releases.State, error)
 	Preview(ctx context.Context, app, env, artifactID string) (releases.Preview, error)
 	Why(ctx context.Context, app, env string) (releases.Explanation, error)
+	Locks(ctx context.Context) ([]releases.Lock, error)
+	Freezes(ctx context.Context, env string) (on []releases.Freeze, next *releases.Freeze, err error)
+	Marks(ctx context.Context) ([]releases.Mark, error)
+	Delegations(ctx context.Context) ([]releases.Delegation, error)
+	Reviews(ctx context.Context) ([]releases.Review, error)
+	Audit(ctx context.Context, q releases.AuditQuery) ([]releases.Record, error)
 }
 
 // Router is a bot.Handler: it finds the command, identifies who asks, parses, and runs it.
 type Router struct {
 	releases Releases
 	access   Access
+	zone     *time.Location // of the times that people type and read
 	now      func() time.Time
 	log      *slog.Logger
 	commands []command
@@ -65,20 +88,17 @@ type call struct {
 	channel bot.Channel
 	request string // the request's id
 	of      string // the release that a rollback is to take back
+	clicked bool
 	at      time.Time
 }
 
-// allow returns an Error unless the person may do it, by what their groups are now.
-func (c *call) allow(ctx context.Context, verb, app, env string) error {
-	c.actor = c.access.Fresh(ctx, c.actor, verb, app, env, c.at)
-	return c.access.Allow(c.actor, verb, app, env)
-}
-
 // NewRouter makes a Router with all commands.
-func NewRouter(r Releases, access Access, now func() time.Time, log *slog.Logger) *Router {
-	return &Router{releases: r, access: access, now: now, log: log.With("component", "commands"), commands: []command{
+func NewRouter(r Releases, access Access, zone *time.Location, now func() time.Time, log *slog.Logger) *Router {
+	return &Router{releases: r, access: access, zone: zone, now: now, log: log.With("component", "commands"), commands: []command{
 		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), diffRollbackCommand(), whyCommand(),
-		approveCommand(), rejectCommand(), cancelCommand(), retryCommand(), resumeCommand(), whoamiCommand(), homeCommand(), helpCommand(),
+		approveCommand(), rejectCommand(), cancelCommand(), retryCommand(),
+		lockCommand(), unlockCommand(), stealCommand(), freezeCommand(), unfreezeCommand(), holdCommand(), resumeCommand(), badCommand(), goodCommand(),
+		controlsCommand(), breakGlassCommand(), signOffCommand(), delegateCommand(), undelegateCommand(), auditCommand(), whoamiCommand(), homeCommand(), helpCommand(),
 	}}
 }
 
@@ -115,7 +135,7 @@ func (r *Router) run(ctx context.Context, c command, args []string, req bot.Requ
 	if err != nil {
 		return bot.Reply{}, err
 	}
-	return c.run(ctx, call{Router: r, words: words, actor: actor, user: req.User, channel: req.Channel, request: req.ID, at: req.At})
+	return c.run(ctx, call{Router: r, words: words, actor: actor, user: req.User, channel: req.Channel, request: req.ID, at: req.At, clicked: req.Clicked})
 }
 
 func (r *Router) unknown(name string) bot.Reply {

@@ -46,6 +46,9 @@ func (c call) row(st releases.State) []string {
 	if st.Hold != nil {
 		notes = append(notes, "automation held by "+st.Hold.By)
 	}
+	if st.Lock != nil {
+		notes = append(notes, fmt.Sprintf("locked by %s until %s", st.Lock.Owner.Name, releases.Moment(st.Lock.Until, c.zone)))
+	}
 	row[6] = strings.Join(notes, "; ")
 	return row
 }

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gimletd/bot"
@@ -56,10 +57,21 @@ func diffRollbackCommand() command {
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		m := difference(fmt.Sprintf("%s in %s: %s → %s", target.App, target.Env, p.Live.Version.Short(), target.Version.Short()), p)
-		m.Buttons = []bot.Button{{Label: "Roll back", Tone: bot.Bad, Args: []string{"/rollback", target.App, target.Env, target.ID + ofMark + p.Live.ReleaseID}, Confirm: "Roll back " + m.Title + "?"}}
-		return bot.Say(m), nil
+		return bot.Say(rollbackPreview(target, p)), nil
 	}}
+}
+
+// rollbackPreview shows what a rollback would change, and what it would not bring back.
+func rollbackPreview(target releases.Release, p releases.Preview) bot.Message {
+	m := difference(fmt.Sprintf("%s in %s: %s → %s", target.App, target.Env, p.Live.Version.Short(), target.Version.Short()), p)
+	label, question := "Roll back", "Roll back "+m.Title+"?"
+	if len(p.Hazards) > 0 {
+		m.Tone, label = bot.Warning, "Roll back anyway"
+		m.Body = "Careful, this does not bring back all that was:\n• " + strings.Join(p.Hazards, "\n• ") + "\n" + m.Body
+		question += " Careful: " + strings.Join(p.Hazards, "; ")
+	}
+	m.Buttons = []bot.Button{{Label: label, Tone: bot.Bad, Args: []string{"/rollback", target.App, target.Env, target.ID + ofMark + p.Live.ReleaseID}, Confirm: question}}
+	return m
 }
 
 // difference shows a preview.
@@ -101,9 +113,34 @@ func whyCommand() command {
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: strings.Join(append(c.standing(e), c.decisions(e, app, env)...), "\n")}
+		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: strings.Join(slices.Concat(c.standing(e), c.kept(e, app, env), c.decisions(e, app, env)), "\n")}
 		return bot.Say(m), nil
 	}}
+}
+
+// kept tells what keeps releases back now.
+func (c call) kept(e releases.Explanation, app, env string) (lines []string) {
+	for _, f := range e.Freezes {
+		lines = append(lines, fmt.Sprintf("%s takes no releases until %s: %s. What is asked for waits, and goes on then.", env, releases.Moment(f.Until, c.zone), f.Title()))
+	}
+	for _, l := range e.Locks {
+		lines = append(lines, fmt.Sprintf("%s is locked by %s until %s: %s.", l.Where(), l.Owner.Name, releases.Moment(l.Until, c.zone), l.Reason))
+	}
+	for _, m := range e.Marks {
+		lines = append(lines, fmt.Sprintf("%s is marked as bad by %s: %s. Policies leave it alone; to release it takes /gimlet break-glass.", m.Version.Short(), m.By.Name, m.Reason))
+	}
+	for i, need := range e.Rule.Needs {
+		verb := "A release needs"
+		if i > 0 {
+			verb = "It also needs"
+		}
+		whom := "of those who may approve"
+		if len(need.From) > 0 {
+			whom = "of " + strings.Join(need.From, " or ")
+		}
+		lines = append(lines, fmt.Sprintf("%s the approval of %d %s.", verb, need.Count, whom))
+	}
+	return lines
 }
 
 func (c call) standing(e releases.Explanation) []string {
@@ -112,7 +149,7 @@ func (c call) standing(e releases.Explanation) []string {
 		lines = []string{fmt.Sprintf("Live: %s since %s, by %s (%s, commit %s).", e.Live.Version.Short(), ago(c.now(), e.Live.At), e.Live.By, e.Live.ReleaseID, releases.ShortSHA(e.Live.Commit))}
 	}
 	if e.Hold != nil {
-		lines = append(lines, fmt.Sprintf("Automation is held since %s rolled back (%s).", e.Hold.By, ago(c.now(), e.Hold.At)))
+		lines = append(lines, fmt.Sprintf("Automation is held: %s (%s). /gimlet resume lets it go on.", e.Hold.Why(), ago(c.now(), e.Hold.At)))
 	}
 	for _, r := range e.Releases {
 		text := fmt.Sprintf("%s %s of %s is %s", r.ID, r.Kind, r.Version.Short(), r.Status)
@@ -139,20 +176,6 @@ func (c call) decisions(e releases.Explanation, app, env string) []string {
 		}
 	}
 	return lines
-}
-
-func resumeCommand() command {
-	spec := bot.Spec{Name: "gimlet resume", Summary: "let policies release again after a rollback", Params: []bot.Param{appParam(true), envParam(true)}}
-	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
-		app, env := c.words[paramApp], c.words[paramEnv]
-		if err := c.allow(ctx, releases.VerbRelease, app, env); err != nil {
-			return bot.Reply{}, err
-		}
-		if err := c.releases.Resume(ctx, app, env, c.actor); err != nil {
-			return bot.Reply{}, c.swapped(err)
-		}
-		return bot.Reply{}, nil
-	}}
 }
 
 func helpCommand() command {

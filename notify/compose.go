@@ -33,33 +33,34 @@ type Note struct {
 
 // Compose makes the notes that tell of the outcome, for each channel that it concerns. There are none for a state that
 // people need not see.
-func Compose(o releases.Outcome) []Note {
+func Compose(o releases.Outcome, zone *time.Location) []Note {
 	switch {
 	case o.Artifact != nil:
 		return []Note{{Key: "artifact/" + o.Artifact.ID, Message: artifact(*o.Artifact)}}
 	case o.Release != nil:
-		return released(*o.Release)
-	case o.Hold != nil && o.Resumed != "":
-		return []Note{{Key: fmt.Sprintf("resumed/%d", o.Seq), Message: resumed(*o.Hold, o.Resumed)}}
+		return released(*o.Release, zone)
 	}
-	return nil
+	return controlled(o, zone)
 }
 
 // released are a release's message and what its thread says of the state.
-func released(r releases.Release) []Note {
-	m, ok := release(r)
+func released(r releases.Release, zone *time.Location) []Note {
+	m, ok := release(r, zone)
 	if !ok {
 		return nil
 	}
 	key := releaseKey(r)
-	notes := []Note{{Key: key, Message: m, Decides: r.Status != releases.Waiting && !r.Asked.IsZero()}}
+	notes := []Note{{Key: key, Message: m, Decides: (r.Status != releases.Waiting || !r.Needs(releases.BlockVotes)) && !r.Asked.IsZero()}}
 	notes[0].Goes = slices.Contains([]releases.Status{releases.Approved, releases.Publishing, releases.Published}, r.Status)
 	thread := func(name string, n Note) {
 		n.Key, n.Under, n.Once = key+"/"+name, key, true
 		notes = append(notes, n)
 	}
+	if broken(r) && slices.Contains([]releases.Status{releases.Approved, releases.Publishing, releases.Published}, r.Status) {
+		thread("glass", Note{Broadcast: true, Message: glass(r, what(r))})
+	}
 	switch {
-	case r.Status == releases.Waiting && len(r.Standing()) == 0:
+	case r.Status == releases.Waiting && r.Needs(releases.BlockVotes) && len(r.Standing()) == 0:
 		m := bot.Message{Title: "Approval needed: " + approvalLine(r), Body: "This is all that would change. The buttons are on the message above."}
 		thread("ask/"+r.PlanWord(), Note{DiffOf: r.ID, AskFor: &r, Message: m})
 	case r.Status == releases.Published && r.Asked.IsZero() && len(r.Plan.Changes) > 0:
@@ -78,20 +79,20 @@ const whatChanged = "What changed"
 func releaseKey(r releases.Release) string { return "release/" + r.ID }
 
 // Remind is the direct message to somebody who has not voted on the release's plan.
-func Remind(r releases.Release) Note {
-	m, _ := release(r)
+func Remind(r releases.Release, zone *time.Location) Note {
+	m, _ := release(r, zone)
 	m.Title = strings.Replace(m.Title, "Waiting for approval", "Your approval is needed", 1)
 	return Note{Key: "reminder/" + r.ID + "/" + r.PlanWord(), Message: m}
 }
 
 // followUp changes a reminder about a plan to what has become of the release.
-func followUp(r releases.Release, plan string) Note {
-	if r.Status == releases.Waiting && r.PlanWord() == plan {
-		n := Remind(r)
+func followUp(r releases.Release, plan string, zone *time.Location) Note {
+	if r.Status == releases.Waiting && r.PlanWord() == plan && r.Needs(releases.BlockVotes) {
+		n := Remind(r, zone)
 		n.Followup = true
 		return n
 	}
-	m, told := release(r)
+	m, told := release(r, zone)
 	if !told {
 		m.Title, m.Tone = "Decided: "+m.Title, bot.Working
 	}
@@ -167,22 +168,29 @@ func fields(pairs ...string) []bot.Field {
 // waiting is how the reason of a release begins that cannot go on for now.
 const waiting = "waiting: "
 
-func release(r releases.Release) (bot.Message, bool) {
+// what names the release, with the versions from and to.
+func what(r releases.Release) string {
+	if r.Kind == releases.KindRollback {
+		return fmt.Sprintf("%s in %s: %s", r.App, r.Env, step(r))
+	}
+	return fmt.Sprintf("%s %s to %s", r.App, step(r), r.Env)
+}
+
+func release(r releases.Release, zone *time.Location) (bot.Message, bool) {
 	m := bot.Message{Footer: r.ID + " · " + asked(r), About: r.ID}
-	what := fmt.Sprintf("%s %s to %s", r.App, step(r), r.Env)
+	what := what(r)
 	doing, done := "Releasing "+what, "Released "+what
 	if r.Kind == releases.KindRollback {
-		what = fmt.Sprintf("%s in %s: %s", r.App, r.Env, step(r))
 		doing, done = "Rolling back "+what, "Rolled back "+what
 	}
 	again := []bot.Button{{Label: "Ask again", Args: []string{"/gimlet", "retry", r.ID}, Confirm: "Ask again for " + what + "?"}}
 	switch r.Status {
 	case releases.Proposed, releases.Approved, releases.Publishing:
-		return progress(m, r, doing)
+		return progress(m, r, doing, zone)
 	case releases.Waiting:
-		return ballot(m, r, what), true
+		return ballot(m, r, what, zone), true
 	case releases.Published:
-		return live(m, r, done), true
+		return live(m, r, done, zone), true
 	case releases.Unchanged:
 		m.Title, m.Tone, m.Body = fmt.Sprintf("Nothing to change: %s %s in %s", r.App, r.Version.Short(), r.Env), bot.Good, r.Reason
 	case releases.Superseded:
@@ -204,28 +212,47 @@ func release(r releases.Release) (bot.Message, bool) {
 		m.Buttons = []bot.Button{{Label: "Try again", Args: []string{"/gimlet", "retry", r.ID}, Confirm: "Try again: " + what + "?"}}
 	}
 	if r.Status == releases.Failed {
-		m.Fields = decided(r)
+		m.Fields = decided(r, zone)
 	}
 	return m, true
 }
 
-// ballot asks for votes.
-func ballot(m bot.Message, r releases.Release, what string) bot.Message {
-	m.Title, m.Tone, m.Body = "Waiting for approval: "+what, bot.Working, changes(r.Plan)
-	m.Fields = fields("approvals", approvalLine(r))
+// ballot shows a release that waits: for votes, for something else, or for both.
+func ballot(m bot.Message, r releases.Release, what string, zone *time.Location) bot.Message {
+	plan := r.PlanWord()
+	m.Title, m.Tone, m.Body = "Queued: "+what, bot.Working, changes(r.Plan)
+	for _, line := range waitsFor(r) {
+		m.Fields = append(m.Fields, bot.Field{Name: "waits", Value: line})
+	}
+	if r.Needs(releases.BlockVotes) && r.Approval != nil {
+		m.Title = "Waiting for approval: " + what
+		m.Fields = append(m.Fields, fields("approvals", approvalLine(r), "asked because", r.Approval.Because)...)
+		m.Buttons = []bot.Button{
+			{Label: "Approve", Tone: bot.Good, Args: []string{"/gimlet", "approve", r.ID, plan}},
+			{Label: "Reject", Tone: bot.Bad, Args: []string{"/gimlet", "reject", r.ID, plan}, Confirm: fmt.Sprintf("Reject %s? This ends the request.", what)},
+		}
+	} else {
+		m.Fields = append(m.Fields, decided(r, zone)...)
+	}
 	if !r.Expires.IsZero() {
-		m.Fields = append(m.Fields, bot.Field{Name: "expires", Value: r.Expires.UTC().Format(moment)})
+		m.Fields = append(m.Fields, bot.Field{Name: "expires", Value: at(r.Expires, zone)})
 	}
 	first, _, _ := strings.Cut(r.Version.Message, "\n")
 	if text := strings.TrimSpace(releases.ShortSHA(r.Version.SHA) + " " + first); text != "" {
 		m.Fields = append(m.Fields, bot.Field{Name: "commit", Value: text, URL: r.Version.URL})
 	}
-	plan := r.PlanWord()
-	m.Buttons = []bot.Button{
-		{Label: "Approve", Tone: bot.Good, Args: []string{"/gimlet", "approve", r.ID, plan}},
-		{Label: "Reject", Tone: bot.Bad, Args: []string{"/gimlet", "reject", r.ID, plan}, Confirm: fmt.Sprintf("Reject %s? This ends the request.", what)},
-		{Label: "Cancel", Args: []string{"/gimlet", "cancel", r.ID}, Confirm: fmt.Sprintf("Take the request for %s back?", what)},
+	if r.Plan != nil && r.Plan.Commits > 1 {
+		m.Fields = append(m.Fields, bot.Field{Name: "brings", Value: fmt.Sprintf("%d commits", r.Plan.Commits)})
 	}
+	if r.Glass != nil && r.Plan != nil && r.Glass.Digest == r.Plan.Digest {
+		m.Tone = bot.Warning
+		m.Fields = append(m.Fields, bot.Field{Name: "break the glass?", Value: fmt.Sprintf("%s wants to: %s. A second person has to agree.", r.Glass.By.Name, r.Glass.Reason)})
+		m.Buttons = append(m.Buttons, bot.Button{
+			Label: "Break the glass", Tone: bot.Bad, Args: []string{"/gimlet", "break-glass", r.ID, plan},
+			Confirm: fmt.Sprintf("Let %s pass what keeps it back (%s)? %s asks: %s", what, r.Reason, r.Glass.By.Name, r.Glass.Reason),
+		})
+	}
+	m.Buttons = append(m.Buttons, bot.Button{Label: "Cancel", Args: []string{"/gimlet", "cancel", r.ID}, Confirm: fmt.Sprintf("Take the request for %s back?", what)})
 	return m
 }
 
@@ -233,38 +260,41 @@ const moment = "2 Jan 15:04 MST"
 
 // approvalLine is how the votes stand.
 func approvalLine(r releases.Release) string {
-	approvers := r.Approvers()
-	text := fmt.Sprintf("%d of %d", len(approvers), r.Approval.Count)
-	if len(r.Approval.From) > 0 {
-		text += " of " + strings.Join(r.Approval.From, " or ")
-	}
-	if len(approvers) > 0 {
-		text += " (" + names(approvers) + ")"
+	text := strings.Join(r.Approval.Tally(r), ", ")
+	if votes := r.Approvals(); len(votes) > 0 {
+		text += " (" + names(votes) + ")"
 	}
 	return text
 }
 
-func names(actors []releases.Actor) string {
+func names(votes []releases.Vote) string {
 	var all []string
-	for _, a := range actors {
-		all = append(all, a.Name)
+	for _, v := range votes {
+		all = append(all, v.Name())
 	}
 	return strings.Join(all, ", ")
 }
 
 // decided says who decided on a release that had to be voted on, and when.
-func decided(r releases.Release) []bot.Field {
-	at := r.Decided()
-	if at.IsZero() || len(r.Approvers()) == 0 {
-		return nil
+func decided(r releases.Release, zone *time.Location) (all []bot.Field) {
+	when := r.Decided()
+	switch votes := r.Approvals(); {
+	case len(votes) == 0:
+	case when.IsZero() && r.Status == releases.Waiting:
+		all = append(all, bot.Field{Name: "approved by", Value: names(votes)})
+	case !when.IsZero():
+		all = append(all, bot.Field{Name: "approved by", Value: names(votes) + ", " + at(when, zone)})
 	}
-	return []bot.Field{{Name: "approved by", Value: names(r.Approvers()) + ", " + at.UTC().Format(moment)}}
+	if broken(r) {
+		all = append(all, bot.Field{Name: "glass broken by", Value: fmt.Sprintf("%s and %s: %s", r.Glass.By.Name, r.Glass.Second.Name, r.Glass.Reason)})
+	}
+	return all
 }
 
 // live shows a release that is in the repository.
-func live(m bot.Message, r releases.Release, done string) bot.Message {
+func live(m bot.Message, r releases.Release, done string, zone *time.Location) bot.Message {
 	m.Title, m.Tone, m.Body = done, bot.Good, changes(r.Plan)
-	m.Fields = append(fields("commit", releases.ShortSHA(r.Commit)), decided(r)...)
+	m.Fields = append(fields("commit", releases.ShortSHA(r.Commit)), decided(r, zone)...)
 	m.Buttons = []bot.Button{rollbackButton(r)}
 	if r.Kind == releases.KindRollback {
 		m.Fields = append(m.Fields, bot.Field{Name: "automation", Value: fmt.Sprintf("held until /gimlet resume %s %s", r.App, r.Env)})
@@ -274,7 +304,7 @@ func live(m bot.Message, r releases.Release, done string) bot.Message {
 }
 
 // progress shows a release on its way. What lasts milliseconds is not told, what makes it wait is.
-func progress(m bot.Message, r releases.Release, doing string) (bot.Message, bool) {
+func progress(m bot.Message, r releases.Release, doing string, zone *time.Location) (bot.Message, bool) {
 	m.Title, m.Tone = doing, bot.Working
 	switch {
 	case strings.HasPrefix(r.Reason, waiting):
@@ -283,8 +313,8 @@ func progress(m bot.Message, r releases.Release, doing string) (bot.Message, boo
 	case r.Status == releases.Proposed:
 		m.Body = r.Reason
 		return m, true
-	case r.Status == releases.Approved && !r.Asked.IsZero():
-		m.Fields = decided(r)
+	case r.Status == releases.Approved && (!r.Asked.IsZero() || broken(r)):
+		m.Fields = decided(r, zone)
 		return m, true
 	}
 	return m, false
@@ -335,14 +365,10 @@ func rollbackButton(r releases.Release) bot.Button {
 	if r.From != "" {
 		question = fmt.Sprintf("Roll %s in %s back: %s → %s?", r.App, r.Env, r.Version.Short(), r.From)
 	}
-	return bot.Button{Label: "Roll back", Args: []string{"/rollback", r.ID}, Confirm: question, Tone: bot.Bad}
-}
-
-func resumed(h releases.Hold, by string) bot.Message {
-	return bot.Message{
-		Title: fmt.Sprintf("Automation of %s in %s goes on", h.App, h.Env), Tone: bot.Good,
-		Footer: fmt.Sprintf("resumed by %s · held since %s by %s", by, h.At.Format(moment), h.By),
+	if r.Plan != nil && len(r.Plan.Back) > 0 {
+		question += " Careful: " + strings.Join(r.Plan.Back, "; ") + "."
 	}
+	return bot.Button{Label: "Roll back", Args: []string{"/rollback", r.ID}, Confirm: question, Tone: bot.Bad}
 }
 
 // stray is the word to the owner about a channel that cannot be posted to.

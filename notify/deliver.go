@@ -67,6 +67,7 @@ type Dispatcher struct {
 	Diffs        Diffs
 	// Fallback is where the news of a channel go that cannot be posted to; Owner is who is told of it. "" means nowhere.
 	Fallback, Owner bot.Channel
+	Zone            *time.Location // of the times in messages
 	Loops           *releases.Loops
 	Now             func() time.Time
 	Log             *slog.Logger
@@ -157,15 +158,20 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 		d.mu.Unlock()
 		d.line(channel).add(n, t)
 	}
-	notes := Compose(o)
+	notes := Compose(o, d.Zone)
 	for _, channel := range Route(o, d.Environments) {
 		for _, n := range notes {
 			add(channel, n)
 		}
 	}
+	if who, n, ok := personal(o, d.Zone); ok {
+		if channel := d.directly(who); channel != "" {
+			add(channel, n)
+		}
+	}
 	if r := o.Release; r != nil && !r.Asked.IsZero() {
 		for _, reminder := range d.reminded(ctx, r.ID) {
-			add(reminder.Channel, followUp(*r, reminder.Plan))
+			add(reminder.Channel, followUp(*r, reminder.Plan, d.Zone))
 		}
 	}
 	if r := o.Reminder; r != nil {
@@ -175,13 +181,25 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 				return // not done: it is looked up again at the next start
 			}
 			for _, channel := range channels {
-				add(channel, Remind(now))
+				add(channel, Remind(now, d.Zone))
 			}
 			d.told(ctx, t)
 		})
 		return
 	}
 	d.told(ctx, t)
+}
+
+// directly is the channel of a person alone; "" when they have none that is known.
+func (d *Dispatcher) directly(a releases.Actor) bot.Channel {
+	platform, known := d.Platforms[a.Via]
+	switch {
+	case !known || a.User == "":
+		return ""
+	case platform.EditEvery == 0:
+		return bot.Channel(a.Via) // a terminal has one channel
+	}
+	return bot.Channel(a.Via + ":" + a.User)
 }
 
 // begin takes an outcome in hand.

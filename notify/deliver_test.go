@@ -158,7 +158,8 @@ func TestDelivery(t *testing.T) {
 	}
 	reminder := state(1, "web", releases.Waiting)
 	reminder.Reminder, reminder.Release = reminder.Release, nil
-	reminder.Reminder.Approval, reminder.Reminder.Reminded = &releases.Approval{Count: 1}, time.Unix(1, 0)
+	reminder.Reminder.Approval, reminder.Reminder.Reminded = &releases.Approval{Needs: []releases.Need{{Count: 1}}}, time.Unix(1, 0)
+	reminder.Reminder.Blocks = []releases.Block{{Kind: releases.BlockVotes}}
 	decided := state(2, "web", releases.Rejected)
 	decided.Release.Asked = time.Unix(1, 0)
 	failed := state(1, "web", releases.Failed)
@@ -349,7 +350,10 @@ func (h *held) Voters(ctx context.Context, r releases.Release) ([]bot.Channel, e
 
 func asking(seq uint64, status releases.Status) releases.Outcome {
 	o := state(seq, "web", status)
-	o.Release.Asked, o.Release.Approval = time.Unix(1, 0), &releases.Approval{Count: 1}
+	if status == releases.Waiting {
+		o.Release.Blocks = []releases.Block{{Kind: releases.BlockVotes}}
+	}
+	o.Release.Asked, o.Release.Approval = time.Unix(1, 0), &releases.Approval{Needs: []releases.Need{{Count: 1}}}
 	return o
 }
 

@@ -35,7 +35,7 @@ func outcomes() []releases.Outcome {
 	all := []releases.Outcome{
 		{Kind: releases.ArtifactShipped, Artifact: &news},
 		{Kind: releases.ArtifactShipped, Artifact: &releases.News{ID: "acme/lib-1", Version: releases.Version{RepositoryName: "acme/lib", SHA: "1a2b3c4d5e6f", Tag: "v2", Event: "tag"}}},
-		{Kind: releases.HoldChanged, Hold: &releases.Hold{App: "web", Env: "production", By: "ada", At: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)}, Resumed: "grace", Seq: 7},
+		{Kind: releases.HoldChanged, Hold: &releases.Hold{App: "web", Env: "production", By: "ada", At: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)}, Ended: "grace", Seq: 7},
 	}
 	plan := &releases.Plan{Unstable: []string{"secret.yaml"}}
 	for i := range 10 {
@@ -78,7 +78,8 @@ func outcomes() []releases.Outcome {
 func votes(plan *releases.Plan) (all []releases.Outcome) {
 	asked := time.Date(2026, 3, 4, 9, 0, 0, 0, time.UTC)
 	plan = &releases.Plan{Digest: "0123456789abcdef0123", Changes: plan.Changes[:2]}
-	ada, grace := releases.Actor{Name: "ada"}, releases.Actor{Name: "grace"}
+	roles := []string{"release-managers"}
+	ada, grace := releases.Actor{Name: "ada", Roles: roles}, releases.Actor{Name: "grace", Roles: roles}
 	yes := func(by releases.Actor) releases.Vote {
 		return releases.Vote{By: by, Yes: true, Digest: plan.Digest, At: asked}
 	}
@@ -102,10 +103,12 @@ func votes(plan *releases.Plan) (all []releases.Outcome) {
 		r := releases.Release{
 			ID: "r-7f3k2m", Kind: releases.KindRelease, App: "web", Env: "production", ArtifactID: "acme/web-1", Version: version(), From: "0f9e8d7",
 			RequestedBy: releases.Actor{Name: "tess"}, Status: state.status, Reason: state.reason, Plan: plan, Votes: state.votes, Asked: asked,
-			Expires: asked.Add(4 * time.Hour), Approval: &releases.Approval{Count: 2, From: []string{"release-managers"}},
+			Expires: asked.Add(4 * time.Hour), Approval: &releases.Approval{Needs: []releases.Need{{Count: 2, From: []string{"release-managers"}}}},
 			Steps: []releases.Step{{Status: releases.Proposed, At: asked}, {Status: releases.Waiting, At: asked}},
 		}
-		if state.status != releases.Waiting {
+		if state.status == releases.Waiting {
+			r.Blocks = []releases.Block{{Kind: releases.BlockVotes, Text: state.reason}}
+		} else {
 			r.Steps = append(r.Steps, releases.Step{Status: state.status, At: asked.Add(time.Hour)})
 		}
 		if state.status == releases.Published {
@@ -126,9 +129,9 @@ func each(do func(name string, n notify.Note)) {
 		if o.Release != nil {
 			name = fmt.Sprintf("%s %s (%s)", o.Release.Kind, o.Release.Status, o.Release.Reason)
 		}
-		notes := notify.Compose(o)
+		notes := notify.Compose(o, time.UTC)
 		if o.Reminder != nil {
-			notes = append(notes, notify.Remind(*o.Reminder))
+			notes = append(notes, notify.Remind(*o.Reminder, time.UTC))
 		}
 		for _, n := range notes {
 			do(name, n)

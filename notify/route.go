@@ -19,7 +19,7 @@ func Route(o releases.Outcome, environments []releases.Environment) []bot.Channe
 		case o.Release != nil:
 			return o.Release.Env == env
 		}
-		return o.Hold != nil && o.Hold.Env == env
+		return concerns(o, env)
 	}
 	var channels []bot.Channel
 	for _, e := range environments {

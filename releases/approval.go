@@ -9,11 +9,31 @@ import (
 
 // Approval is an environment's rule: how many of whom must agree before a release goes out.
 type Approval struct {
-	Count        int           `json:"count"`          // 0: nobody is asked
-	From         []string      `json:"from,omitempty"` // roles; empty means whoever has the right to approve
-	Not          []string      `json:"not,omitempty"`  // NotRequester, NotAuthors
+	Needs        []Need        `json:"needs,omitempty"` // all of them; without any nobody is asked
+	Not          []string      `json:"not,omitempty"`   // NotRequester, NotAuthors
 	ExpiresAfter time.Duration `json:"expiresAfter,omitempty"`
 	RemindAfter  time.Duration `json:"remindAfter,omitempty"`
+	Because      string        `json:"because,omitempty"` // why this release is asked about, where others are not
+}
+
+// Need is how many people of which roles must agree.
+type Need struct {
+	Count int      `json:"count"`
+	From  []string `json:"from,omitempty"` // roles, any of them; empty means whoever has the right to approve
+}
+
+func (n Need) takes(roles []string) bool {
+	if len(n.From) == 0 {
+		return len(roles) > 0
+	}
+	return slices.ContainsFunc(n.From, func(role string) bool { return slices.Contains(roles, role) })
+}
+
+func (n Need) of() string {
+	if len(n.From) == 0 {
+		return ""
+	}
+	return " of " + strings.Join(n.From, " or ")
 }
 
 // Who may be kept from voting.
@@ -25,10 +45,36 @@ const (
 // Vote is what a person said of a plan.
 type Vote struct {
 	By     Actor     `json:"by"`
+	For    *Actor    `json:"for,omitempty"` // who is away and has delegated their approvals to By
 	Yes    bool      `json:"yes"`
 	Reason string    `json:"reason,omitempty"`
 	Digest string    `json:"digest"` // of the plan that they saw
 	At     time.Time `json:"at"`
+}
+
+// shares reports whether both votes are by, or on behalf of, one person.
+func (v Vote) shares(other Vote) bool {
+	for _, a := range v.people() {
+		if slices.ContainsFunc(other.people(), a.Is) {
+			return true
+		}
+	}
+	return false
+}
+
+func (v Vote) people() []Actor {
+	if v.For != nil {
+		return []Actor{v.By, *v.For}
+	}
+	return []Actor{v.By}
+}
+
+// roles are those that the vote counts with.
+func (v Vote) roles() []string {
+	if v.For != nil {
+		return v.For.Roles
+	}
+	return v.By.Roles
 }
 
 // planPrefix marks the word of a command that says which plan it is about.
@@ -62,52 +108,136 @@ func (r Release) Standing() (votes []Vote) {
 	return votes
 }
 
-// Approvers are the people whose votes let the release go.
-func (r Release) Approvers() (all []Actor) {
+// Approvals are the votes that speak for the release as it is now.
+func (r Release) Approvals() (all []Vote) {
 	for _, v := range r.Standing() {
 		if v.Yes {
-			all = append(all, v.By)
+			all = append(all, v)
 		}
 	}
 	return all
 }
 
+// Approvers are the people whose votes let the release go.
+func (r Release) Approvers() (all []Actor) {
+	for _, v := range r.Approvals() {
+		all = append(all, v.By)
+	}
+	return all
+}
+
 // Met reports whether the votes that stand are enough, and in a few words what is missing if not. A vote of somebody who
-// may not vote does not count, and a person counts once, whatever account they used.
+// may not vote does not count. A person counts once, whatever account they used, for one of the rule's needs only, and
+// also when somebody else votes on their behalf.
 func (a Approval) Met(r Release) (bool, string) {
-	var people []Actor
 	for _, v := range r.Standing() {
 		if !v.Yes {
 			return false, "rejected by " + v.By.Name
 		}
-		if a.Eligible(r, v.By) == nil && !slices.ContainsFunc(people, v.By.Is) {
-			people = append(people, v.By)
-		}
 	}
-	if missing := a.Count - len(people); missing > 0 {
-		return false, fmt.Sprintf("%d of %d approvals%s", len(people), a.Count, a.of())
+	met, parts := true, []string{}
+	for i, have := range a.assign(a.counting(r)) {
+		need := a.Needs[i]
+		met = met && have == need.Count
+		parts = append(parts, fmt.Sprintf("%d of %d approvals%s", have, need.Count, need.of()))
 	}
-	return true, fmt.Sprintf("%d of %d approvals", len(people), a.Count)
+	text := strings.Join(parts, ", ")
+	if a.Because != "" && !met {
+		text += ": " + a.Because
+	}
+	return met, text
 }
 
-func (a Approval) of() string {
-	if len(a.From) == 0 {
-		return ""
+// Tally says of each need how many of how many it has.
+func (a Approval) Tally(r Release) (parts []string) {
+	for i, have := range a.assign(a.counting(r)) {
+		parts = append(parts, fmt.Sprintf("%d of %d%s", have, a.Needs[i].Count, a.Needs[i].of()))
 	}
-	return " of " + strings.Join(a.From, " or ")
+	return parts
+}
+
+// counting are the approvals that count, each person's once.
+func (a Approval) counting(r Release) (votes []Vote) {
+	for _, v := range r.Approvals() {
+		if a.Counts(r, v) == nil && !slices.ContainsFunc(votes, v.shares) {
+			votes = append(votes, v)
+		}
+	}
+	return votes
+}
+
+// assign gives each vote to one need, so that as many as possible are used, and returns how many each need got: a
+// maximum bipartite matching by augmenting paths (Kuhn's algorithm).
+func (a Approval) assign(votes []Vote) []int {
+	var places []int // the need that each place is of
+	for i, need := range a.Needs {
+		for range need.Count {
+			places = append(places, i)
+		}
+	}
+	taken := make([]int, len(places)) // 1 + the vote in each place
+	var put func(vote int, tried []bool) bool
+	put = func(vote int, tried []bool) bool {
+		for p, need := range places {
+			if tried[p] || !(votes[vote].By.Root || a.Needs[need].takes(votes[vote].roles())) {
+				continue
+			}
+			tried[p] = true
+			if taken[p] == 0 || put(taken[p]-1, tried) {
+				taken[p] = vote + 1
+				return true
+			}
+		}
+		return false
+	}
+	for vote := range votes {
+		put(vote, make([]bool, len(places)))
+	}
+	have := make([]int, len(a.Needs))
+	for p, need := range places {
+		if taken[p] > 0 {
+			have[need]++
+		}
+	}
+	return have
+}
+
+// From are all roles that the rule names.
+func (a Approval) From() (all []string) {
+	for _, need := range a.Needs {
+		all = append(all, need.From...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Counts returns a NotAllowed Error that says why the vote does not count, or nil. On behalf of somebody the roles are
+// theirs, and neither of the two may be kept from voting.
+func (a Approval) Counts(r Release, v Vote) error {
+	if v.For == nil {
+		return a.Eligible(r, v.By)
+	}
+	if err := a.Eligible(r, *v.For); err != nil {
+		return Errorf(NotAllowed, "on behalf of %s: %v", v.For.Name, err)
+	}
+	return a.apart(r, v.By)
 }
 
 // Eligible returns a NotAllowed Error that says why the actor, with the roles that they have, may not vote on the
 // release, or nil.
 func (a Approval) Eligible(r Release, by Actor) error {
-	has := func(role string) bool { return slices.Contains(by.Roles, role) }
 	switch {
 	case by.Root:
-	case len(a.From) > 0 && !slices.ContainsFunc(a.From, has):
-		return Errorf(NotAllowed, "you may not approve %s in %s: needs %s", r.App, r.Env, strings.Join(a.From, " or "))
-	case len(by.Roles) == 0:
+	case len(by.Roles) == 0 && len(a.From()) == 0:
 		return Errorf(NotAllowed, "you may not approve %s in %s: none of your roles may", r.App, r.Env)
+	case len(a.Needs) > 0 && !slices.ContainsFunc(a.Needs, func(n Need) bool { return n.takes(by.Roles) }):
+		return Errorf(NotAllowed, "you may not approve %s in %s: needs %s", r.App, r.Env, strings.Join(a.From(), " or "))
 	}
+	return a.apart(r, by)
+}
+
+// apart returns an Error when the actor is one whom the rule keeps from voting, whatever their roles.
+func (a Approval) apart(r Release, by Actor) error {
 	if slices.Contains(a.Not, NotRequester) && by.Is(r.RequestedBy) {
 		return Errorf(NotAllowed, "you asked for %s yourself, so somebody else has to decide", r.ID)
 	}

@@ -21,8 +21,8 @@ func TestWhoMayVoteAndWhatCounts(t *testing.T) {
 	left := person("heidi", func(a *releases.Actor) { a.Roles = nil })
 	unknown := person("ivan", func(a *releases.Actor) { a.Email = "" })
 	root := releases.Actor{Name: "console", Via: "console", User: "console", Person: "console:console", Root: true}
-	two := releases.Approval{Count: 2, From: []string{"managers"}, Not: []string{releases.NotRequester, releases.NotAuthors}}
-	anybody := releases.Approval{Count: 2}
+	two := releases.Approval{Needs: []releases.Need{{Count: 2, From: []string{"managers"}}}, Not: []string{releases.NotRequester, releases.NotAuthors}}
+	anybody := releases.Approval{Needs: []releases.Need{{Count: 2}}}
 	wroteIt := releases.Version{SHA: "1111111", AuthorName: "Someone", AuthorEmail: "GRACE@example.com"}
 	somebody := releases.Version{SHA: "1111111", AuthorName: "Else", AuthorEmail: "else@example.com"}
 	for _, c := range []struct {

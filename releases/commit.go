@@ -8,6 +8,9 @@ import (
 // ReleaseTrailer is the trailer by which a release's commit is found again, after a crash and after a rebase.
 const ReleaseTrailer = "Release-Id"
 
+// AuditTrailer anchors the audit: the number and hash of its newest record when the release began to be published.
+const AuditTrailer = "Audit-Head"
+
 // CommitMessage is the message of the release's commit: a subject, what the source's author wrote, its URL, and
 // trailers (git-interpret-trailers).
 func CommitMessage(r Release) string {
@@ -23,10 +26,19 @@ func CommitMessage(r Release) string {
 		b.WriteString("\n\n")
 	}
 	trailers := [][2]string{{ReleaseTrailer, r.ID}, {"Artifact-Id", r.ArtifactID}, {"Requested-by", r.RequestedBy.signature()}}
-	for _, a := range r.Approvers() {
-		trailers = append(trailers, [2]string{"Approved-by", a.signature()})
+	for _, v := range r.Approvals() {
+		trailers = append(trailers, [2]string{"Approved-by", v.By.signature()})
+		if v.For != nil {
+			trailers = append(trailers, [2]string{"On-behalf-of", v.For.signature()})
+		}
 	}
-	trailers = append(trailers, [][2]string{{"Policy", r.Policy}, {"Plan-Digest", r.Plan.Digest}, {"Rollback-Of", r.RollbackOf}}...)
+	if r.broken() {
+		for _, a := range []Actor{r.Glass.By, *r.Glass.Second} {
+			trailers = append(trailers, [2]string{"Break-glass-by", a.signature()})
+		}
+		trailers = append(trailers, [2]string{"Break-glass-reason", Redact(r.Glass.Reason)})
+	}
+	trailers = append(trailers, [][2]string{{"Policy", r.Policy}, {"Plan-Digest", r.Plan.Digest}, {"Rollback-Of", r.RollbackOf}, {AuditTrailer, r.AuditHead}}...)
 	for _, trailer := range trailers {
 		if trailer[1] != "" {
 			b.WriteString(trailer[0] + ": " + oneLine(trailer[1]) + "\n")
@@ -58,11 +70,22 @@ func quoteBody(message string) string {
 }
 
 // ReleaseIDOf returns the id in the message's trailers, or "".
-func ReleaseIDOf(message string) string {
+func ReleaseIDOf(message string) string { return trailer(message, ReleaseTrailer) }
+
+// AnchorOf returns the audit's record that the message anchors.
+func AnchorOf(message, commit string) (Anchor, bool) {
+	if ReleaseIDOf(message) == "" {
+		return Anchor{}, false
+	}
+	return ParseAnchor(trailer(message, AuditTrailer), commit)
+}
+
+// trailer returns the first value of a trailer of the message, or "".
+func trailer(message, name string) string {
 	paragraphs := strings.Split(strings.TrimRight(message, "\n"), "\n\n")
 	for line := range strings.Lines(paragraphs[len(paragraphs)-1]) {
-		if id, ok := strings.CutPrefix(line, ReleaseTrailer+": "); ok {
-			return strings.TrimSpace(id)
+		if value, ok := strings.CutPrefix(line, name+": "); ok {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""

@@ -8,6 +8,12 @@ const (
 	ReleaseChanged  = "release.changed"
 	HoldChanged     = "hold.changed"
 	ApprovalDue     = "approval.due"
+	LockChanged     = "lock.changed"
+	LockDue         = "lock.due"
+	FreezeChanged   = "freeze.changed"
+	MarkChanged     = "mark.changed"
+	ReviewDue       = "review.due"
+	DelegationSet   = "delegation.set"
 )
 
 // Outcome is one thing that happened and that people are to be told. It is written in the same transaction as
@@ -19,8 +25,16 @@ type Outcome struct {
 	Artifact *News     `json:"artifact,omitempty"`
 	Release  *Release  `json:"release,omitempty"`
 	Reminder *Release  `json:"reminder,omitempty"` // ApprovalDue: those who have not voted are to be reminded
-	Hold     *Hold     `json:"hold,omitempty"`     // HoldChanged: set, or, with Resumed, lifted
-	Resumed  string    `json:"resumed,omitempty"`  // who lifted the hold
+	Hold     *Hold     `json:"hold,omitempty"`
+	Lock     *Lock     `json:"lock,omitempty"` // LockDue: its owner is to be reminded
+	Was      *Lock     `json:"was,omitempty"`  // LockChanged: the lock in whose place this one comes
+	Freeze   *Freeze   `json:"freeze,omitempty"`
+	Mark     *Mark     `json:"mark,omitempty"`
+	Review   *Review   `json:"review,omitempty"`
+	// Ended is who ended the hold, lock, freeze or mark, and Why; "" while it is in force.
+	Ended      string      `json:"ended,omitempty"`
+	Why        string      `json:"why,omitempty"`
+	Delegation *Delegation `json:"delegation,omitempty"`
 }
 
 // News is what an announcement says of a new artifact.

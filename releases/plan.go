@@ -23,6 +23,8 @@ type Plan struct {
 	Digest   string   `json:"digest"`             // of all that would be committed
 	Changes  []Change `json:"changes"`            // by object, for people
 	Unstable []string `json:"unstable,omitempty"` // files that render differently each time
+	Commits  int      `json:"commits,omitempty"`  // how many it brings at once, as far as artifacts were shipped for them
+	Back     []string `json:"back,omitempty"`     // what taking it back would not bring back, or destroy
 	Files    []File   `json:"-"`
 }
 

@@ -3,6 +3,7 @@ package releases
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -225,8 +226,12 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 			return s.unchanged(tx, current, folder.Tree)
 		})
 	}
+	commits, err := s.commits(ctx, r)
+	if err != nil {
+		return err
+	}
 	plan := &Plan{
-		Base: folder.Head, BaseTree: folder.Tree, Changes: Compare(folder.Files, files), Unstable: unstable,
+		Commits: commits, Back: hazardsBack(files, folder), Base: folder.Head, BaseTree: folder.Tree, Changes: Compare(folder.Files, files), Unstable: unstable,
 		Digest: Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, folder.Tree, files),
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
@@ -241,15 +246,15 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 		if err := tx.PutDiff(r.ID, shorten(TextDiff(folder.Files, files))); err != nil {
 			return err
 		}
-		return s.planned(tx, current, env.Approval)
+		return s.planned(tx, current, env)
 	})
 	CrashPoint("plan.stored")
 	return err
 }
 
-// planned lets the release go, or has it wait for the votes that it needs. A rollback needs none.
-func (s *Service) planned(tx Tx, r Release, rule Approval) error {
-	kept, err := s.replaceWaiting(tx, r, rule)
+// planned lets the release go, or has it wait for what keeps it back.
+func (s *Service) planned(tx Tx, r Release, env Environment) error {
+	kept, err := s.replaceWaiting(tx, r)
 	if err != nil {
 		return err
 	}
@@ -257,23 +262,61 @@ func (s *Service) planned(tx Tx, r Release, rule Approval) error {
 		_, err := s.end(tx, r, Superseded, kept)
 		return err
 	}
-	if rule.Count == 0 || r.Kind == KindRollback {
-		_, err := s.move(tx, r, Approved, "no approval is needed")
+	c, err := s.controls(tx, r, env)
+	if err != nil {
 		return err
 	}
 	now := s.now()
 	r.Votes = r.Standing()
-	r.Approval, r.Asked, r.Expires, r.Reminded = &rule, now, time.Time{}, time.Time{}
-	if rule.ExpiresAfter > 0 {
-		r.Expires = now.Add(rule.ExpiresAfter)
+	if r.Glass != nil && r.Glass.Digest != r.Plan.Digest {
+		r.Glass = nil
 	}
-	met, reason := rule.Met(r)
-	if met { // the folder is again what was voted on
-		_, err := s.move(tx, r, Approved, "approved by "+namesOf(r.Approvers()))
+	r.Approval, r.Asked, r.Expires, r.Reminded = nil, time.Time{}, time.Time{}, time.Time{}
+	if r.Blocks = Gate(r, c, now); len(r.Blocks) == 0 {
+		_, err := s.move(tx, r, Approved, r.freed())
 		return err
 	}
-	_, err = s.move(tx, r, Waiting, reason)
+	if r.Needs(BlockVotes) {
+		r.Approval, r.Asked = &c.Rule, now
+	}
+	_, err = s.move(tx, r.waitFor(now), Waiting, reasonOf(r.Blocks))
 	return err
+}
+
+// commits counts what a release brings at once: the commits of its repository and branch that artifacts were shipped for
+// since the one that is live.
+func (s *Service) commits(ctx context.Context, r Release) (n int, err error) {
+	const most = 500
+	if r.Kind == KindRollback {
+		return 0, nil
+	}
+	err = s.store.View(ctx, func(tx Tx) error {
+		live, err := tx.Live(r.App, r.Env)
+		if err != nil || live == nil {
+			return err
+		}
+		was, err := tx.Artifact(live.ArtifactID)
+		if KindOf(err) == NotFound {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		is, err := tx.Artifact(r.ArtifactID)
+		if err != nil || is.Key <= was.Key {
+			return err
+		}
+		between, err := tx.Artifacts(ArtifactQuery{
+			Repository: r.Version.RepositoryName, Branch: r.Version.Branch, Target: Target{App: r.App, Env: r.Env},
+			Since: was.Key.Time(), Until: is.Key.Time(), Limit: most,
+		})
+		seen := map[string]bool{live.Version.SHA: true, is.Version.SHA: true}
+		for _, a := range between {
+			seen[a.Version.SHA] = true
+		}
+		n = len(seen) - 1
+		return err
+	})
+	return n, err
 }
 
 // outdated explains why a release that a policy asked for must not go on, or returns "".
@@ -290,8 +333,17 @@ func (s *Service) outdated(ctx context.Context, r Release) (reason string, err e
 		if err != nil {
 			return err
 		}
-		if reason = backwards(live, r.Version); reason == "" && hold != nil {
+		mark, err := tx.Mark(r.ArtifactID)
+		if err != nil {
+			return err
+		}
+		reason = backwards(live, r.Version)
+		switch {
+		case reason != "":
+		case hold != nil:
 			reason = hold.explain(Target{App: r.App, Env: r.Env})
+		case mark != nil:
+			reason = fmt.Sprintf("%s is marked as bad by %s: %s", r.Version.Short(), mark.By.Name, mark.Reason)
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -15,6 +16,7 @@ type Ask struct {
 	Env        string
 	ArtifactID string
 	By         Actor
+	At         time.Time // when it was asked; rights are those of then or later
 	// Request, when set, makes the request the same as another with it: what was made for that one is returned.
 	Request string
 }
@@ -25,8 +27,19 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 	if _, err := s.environment(ask.Env); err != nil {
 		return nil, err
 	}
+	record := s.by(ask.By, "request.release")
+	record.App, record.Env, record.Artifact = ask.App, ask.Env, ask.ArtifactID
+	apps, err := s.releasable(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	for _, app := range apps {
+		if ask.By, err = s.allow(ctx, ask.By, VerbRelease, app, ask.Env, ask.At); err != nil {
+			return nil, s.refusing(ctx, record, err)
+		}
+	}
 	var made []Release
-	err := s.store.Update(ctx, func(tx Tx) error {
+	err = s.store.Update(ctx, func(tx Tx) error {
 		request, known, err := asked(tx, ask.Request)
 		made = known
 		if err != nil || len(known) > 0 {
@@ -36,28 +49,41 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 		if err != nil {
 			return err
 		}
-		for _, t := range a.Targets {
-			if t.Env != ask.Env || (ask.App != "" && t.App != ask.App) {
-				continue
-			}
+		for _, app := range apps {
 			r, err := s.propose(tx, Release{
-				Request: request, Kind: KindRelease, App: t.App, Env: t.Env, ArtifactID: a.ID, Version: a.Version, RequestedBy: ask.By,
+				Request: request, Kind: KindRelease, App: app, Env: ask.Env, ArtifactID: a.ID, Version: a.Version, RequestedBy: ask.By,
 			})
 			if err != nil {
 				return err
 			}
 			made = append(made, r)
 		}
-		if len(made) == 0 {
-			app := ask.App
-			if app == "" {
-				app = "any app"
-			}
-			return Errorf(NotFound, "artifact %s has no manifest for %s in %s", a.ID, app, ask.Env)
-		}
 		return nil
 	})
 	return made, s.accepted(made, err)
+}
+
+// releasable are the apps that the request is about.
+func (s *Service) releasable(ctx context.Context, ask Ask) (apps []string, err error) {
+	if ask.App != "" { // rights come first: who has none learns nothing of what there is
+		apps = []string{ask.App}
+	}
+	a, err := s.Artifact(ctx, ask.ArtifactID)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range a.Targets {
+		if t.Env == ask.Env && (ask.App == "" || t.App == ask.App) && !slices.Contains(apps, t.App) {
+			apps = append(apps, t.App)
+		}
+	}
+	if _, _, err := a.Manifest(ask.App, ask.Env); err != nil && ask.App != "" {
+		return nil, err
+	}
+	if len(apps) == 0 {
+		return nil, Errorf(NotFound, "artifact %s has no manifest for any app in %s", a.ID, ask.Env)
+	}
+	return apps, nil
 }
 
 // asked returns what was made for the request already, or, without one, a new name for it.
@@ -71,7 +97,7 @@ func asked(tx Tx, request string) (name string, made []Release, err error) {
 
 // replaceWaiting ends a release that waits for votes in favour of a newer one for the same app and environment, once that
 // one has its plan. It returns why the older one is kept instead, or "".
-func (s *Service) replaceWaiting(tx Tx, newer Release, rule Approval) (kept string, err error) {
+func (s *Service) replaceWaiting(tx Tx, newer Release) (kept string, err error) {
 	open, err := tx.OpenReleases()
 	if err != nil {
 		return "", err
@@ -80,15 +106,15 @@ func (s *Service) replaceWaiting(tx Tx, newer Release, rule Approval) (kept stri
 		if r.App != newer.App || r.Env != newer.Env || r.Status != Waiting || r.ID == newer.ID {
 			continue
 		}
-		alive := rule.Count > 0 && !r.expired(s.now())
+		alive := !r.expired(s.now())
 		if alive && newer.Kind == KindRelease && r.Key > newer.Key {
-			return fmt.Sprintf("%s was asked for later, and waits for approval", r.ID), nil
+			return fmt.Sprintf("%s was asked for later, and waits", r.ID), nil
 		}
 		if alive && newer.Kind == KindRelease && r.Kind == KindRelease && r.ArtifactID == newer.ArtifactID {
 			return fmt.Sprintf("%s asks for the same already; its votes count", r.ID), nil
 		}
 		if alive && newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
-			return fmt.Sprintf("%s of the newer %s waits for approval; automation never goes backwards", r.ID, r.Version.Short()), nil
+			return fmt.Sprintf("%s of the newer %s waits; automation never goes backwards", r.ID, r.Version.Short()), nil
 		}
 		reason := fmt.Sprintf("%s of %s by %s took its place", newer.ID, newer.Version.Short(), newer.RequestedBy.Name)
 		if _, err := s.end(tx, r, Superseded, reason); err != nil {
@@ -119,6 +145,7 @@ type RollbackAsk struct {
 	// Of, when set, is the release that must be what is live.
 	Of string
 	By Actor
+	At time.Time // as in Ask
 	// Request is as in Ask.
 	Request string
 }
@@ -128,8 +155,14 @@ func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error
 	if _, err := s.environment(ask.Env); err != nil {
 		return Release{}, err
 	}
+	record := s.by(ask.By, "request.rollback")
+	record.App, record.Env, record.Detail = ask.App, ask.Env, ask.To
+	var err error
+	if ask.By, err = s.allow(ctx, ask.By, VerbRollback, ask.App, ask.Env, ask.At); err != nil {
+		return Release{}, s.refusing(ctx, record, err)
+	}
 	var made Release
-	err := s.store.Update(ctx, func(tx Tx) error {
+	err = s.store.Update(ctx, func(tx Tx) error {
 		h := past{tx: tx, app: ask.App, env: ask.Env}
 		request, known, err := asked(tx, ask.Request)
 		if err != nil {
@@ -157,7 +190,10 @@ func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error
 		made, err = s.propose(tx, r)
 		return err
 	})
-	return made, s.accepted([]Release{made}, err)
+	if err != nil {
+		return made, s.refusing(ctx, record, err)
+	}
+	return made, s.accepted([]Release{made}, nil)
 }
 
 // clear takes what is on its way for the app and environment out of a rollback's way.
@@ -210,12 +246,16 @@ func (p past) target(to string) (Release, *Live, error) {
 	return target, live, err
 }
 
-// before is the newest release older than the one whose files are live, leaving out what was rolled back.
+// before is the newest release older than the one whose files are live, leaving out what was rolled back, and what is
+// marked as bad.
 func (p past) before(all []Release, live *Live) (Release, error) {
 	origin := p.origin(all, live.ReleaseID)
 	for _, r := range all {
-		if r.Kind == KindRelease && r.Key < origin.Key && !r.RolledBack && r.Tree != live.Tree {
-			return r, nil
+		if r.Kind != KindRelease || r.Key >= origin.Key || r.RolledBack || r.Tree == live.Tree {
+			continue
+		}
+		if mark, err := p.tx.Mark(r.ArtifactID); err != nil || mark == nil {
+			return r, err
 		}
 	}
 	return Release{}, Errorf(NotFound, "there is no release of %s in %s before %s to go back to", p.app, p.env, live.Version.Short())
@@ -276,25 +316,4 @@ func (r Release) names(word string) bool {
 	word = strings.ToLower(word)
 	return len(word) >= minPrefix && isHex(word) &&
 		(strings.HasPrefix(strings.ToLower(r.Version.SHA), word) || strings.HasPrefix(r.Commit, word))
-}
-
-// Resume lifts the hold that a rollback set, so that policies release again.
-func (s *Service) Resume(ctx context.Context, app, env string, by Actor) error {
-	if _, err := s.environment(env); err != nil {
-		return err
-	}
-	err := s.store.Update(ctx, func(tx Tx) error {
-		hold, err := tx.Hold(app, env)
-		if err != nil {
-			return err
-		}
-		if hold == nil {
-			return Errorf(NotFound, "automation of %s in %s is not held", app, env)
-		}
-		if err := tx.ClearHold(app, env); err != nil {
-			return err
-		}
-		return tx.Publish(Outcome{At: s.now(), Kind: HoldChanged, Hold: hold, Resumed: by.Name})
-	})
-	return err
 }

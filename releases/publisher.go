@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -143,12 +144,24 @@ func (p *publisher) recover(ctx context.Context, doubtful []Release) error {
 	})
 }
 
-// begin records that the releases may be in the repository from now on. One that is no longer approved is left out.
+// membershipFor is how old may be what is known of the groups of those who voted, when a release begins to be published.
+const membershipFor = time.Minute
+
+// begin records that the releases may be in the repository from now on. What keeps a release back is looked at once more,
+// by who may do what now: one that no longer has what it needs waits again; one that is no longer approved is left out.
 func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Release, err error) {
 	CrashPoint("publish.before-begin")
+	voters := make([]func(Actor) Actor, len(approved))
+	for i, r := range approved {
+		if len(r.Standing()) > 0 {
+			voters[i] = p.asNow(ctx, r, p.now().Add(-membershipFor))
+		}
+	}
+	doubts := map[string]error{}
 	err = p.store.Update(ctx, func(tx Tx) error {
 		batch = nil
-		for _, r := range approved {
+		clear(doubts)
+		for i, r := range approved {
 			current, err := tx.Release(r.ID)
 			if err != nil {
 				return err
@@ -156,17 +169,55 @@ func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Rele
 			if current.Status != Approved {
 				continue
 			}
-			current.Attempts++
-			moved, err := p.move(tx, current, Publishing, "")
-			if err != nil {
+			begun, goes, err := p.start(tx, current, voters[i])
+			switch {
+			case KindOf(err) == Unavailable:
+				doubts[r.ID] = err
+			case err != nil:
 				return err
+			case goes:
+				batch = append(batch, begun)
 			}
-			batch = append(batch, moved)
 		}
 		return nil
 	})
 	CrashPoint("publish.begun")
-	return batch, err
+	for id, doubt := range doubts {
+		p.remark(ctx, id, waitingFor(doubt))
+		err = errors.Join(err, doubt)
+	}
+	if len(batch) > 0 {
+		return batch, nil
+	}
+	return nil, err
+}
+
+// start moves a release on to being published, or, when something keeps it back after all, back to waiting.
+func (p *publisher) start(tx Tx, r Release, now func(Actor) Actor) (begun Release, goes bool, err error) {
+	env, err := p.environment(r.Env)
+	if err != nil {
+		return r, false, err
+	}
+	c, err := p.controls(tx, r, env)
+	if err != nil {
+		return r, false, err
+	}
+	if len(c.Rule.Needs) > 0 && now != nil {
+		if err := r.refresh(c.Rule, now, true); err != nil {
+			return r, false, err
+		}
+		r.Votes = slices.DeleteFunc(r.Votes, func(v Vote) bool { return c.Rule.Counts(r, v) != nil })
+	}
+	if r.Blocks = Gate(r, c, p.now()); len(r.Blocks) > 0 {
+		if r.Needs(BlockVotes) {
+			r.Approval, r.Asked = &c.Rule, p.now()
+		}
+		_, err := p.move(tx, r.waitFor(p.now()), Waiting, reasonOf(r.Blocks))
+		return r, false, err
+	}
+	r.Attempts++
+	begun, err = p.move(tx, r, Publishing, "")
+	return begun, true, err
 }
 
 // publish pushes the batch and records what became of each release. When the remote refuses a batch, its halves are
@@ -289,7 +340,7 @@ func (p *publisher) published(tx Tx, r Release, result Result) error {
 			return err
 		}
 	}
-	if err := tx.PutLive(r.live(p.now())); err != nil {
+	if err := errors.Join(tx.PutLive(r.live(p.now())), p.review(tx, r)); err != nil {
 		return err
 	}
 	old, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Statuses: []Status{Published}, Offset: keptFiles, Limit: 5})

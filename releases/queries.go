@@ -2,7 +2,9 @@ package releases
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 )
 
 // Artifact returns the artifact with the id.
@@ -34,6 +36,7 @@ type State struct {
 	App, Env string
 	Live     *Live // nil: nothing was released
 	Hold     *Hold
+	Lock     *Lock
 	Open     []Release // on their way
 }
 
@@ -88,6 +91,17 @@ func collect(tx Tx, env string, lives []Live, open []Release) ([]State, error) {
 		}
 		states[i].Hold = hold
 	}
+	locks, err := tx.Locks(env)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range locks {
+		for i := range states {
+			if l.concerns(states[i].App) {
+				states[i].Lock = &l
+			}
+		}
+	}
 	return states, nil
 }
 
@@ -95,15 +109,21 @@ func collect(tx Tx, env string, lives []Live, open []Release) ([]State, error) {
 type Explanation struct {
 	Live     *Live
 	Hold     *Hold
+	Locks    []Lock
+	Freezes  []Freeze
+	Marks    []Mark // of the artifacts below
+	Rule     Approval
 	Releases []Release // newest first
 	Shipped  []*Shipped
 }
 
 // Why gathers what was decided lately of an app in an environment.
 func (s *Service) Why(ctx context.Context, app, env string) (e Explanation, err error) {
-	if _, err := s.environment(env); err != nil {
+	where, err := s.environment(env)
+	if err != nil {
 		return e, err
 	}
+	e.Rule = where.Approval
 	const few = 5
 	err = s.store.View(ctx, func(tx Tx) error {
 		if e.Live, err = tx.Live(app, env); err != nil {
@@ -117,6 +137,23 @@ func (s *Service) Why(ctx context.Context, app, env string) (e Explanation, err 
 		}
 		if e.Shipped, err = tx.Artifacts(ArtifactQuery{Target: Target{App: app, Env: env}, Limit: few}); err != nil {
 			return err
+		}
+		if e.Freezes, err = s.freezes(tx, where, s.now()); err != nil {
+			return err
+		}
+		locks, err := tx.Locks(env)
+		if err != nil {
+			return err
+		}
+		e.Locks = slices.DeleteFunc(locks, func(l Lock) bool { return !l.concerns(app) })
+		for _, a := range e.Shipped {
+			mark, err := tx.Mark(a.ID)
+			if err != nil {
+				return err
+			}
+			if mark != nil {
+				e.Marks = append(e.Marks, *mark)
+			}
 		}
 		if len(e.Shipped) == 0 && len(e.Releases) == 0 {
 			return versions{tx: tx, target: Target{App: app, Env: env}}.unknownApp()
@@ -188,9 +225,18 @@ func (s *Service) ReviewRollback(ctx context.Context, ask RollbackAsk) (target R
 	if err != nil {
 		return target, p, err
 	}
-	err = s.compare(ctx, e, target.App, files, &p)
-	return target, p, err
+	if err = s.compare(ctx, e, target.App, files, &p); err != nil {
+		return target, p, err
+	}
+	p.Hazards = Hazards(p.files, files)
+	if age := s.now().Sub(target.Updated); age > oldTarget {
+		p.Hazards = append(p.Hazards, fmt.Sprintf("what comes back was released %d days ago; what it works with may have moved on", int(age.Hours()/24)))
+	}
+	return target, p, nil
 }
+
+// oldTarget is how long ago something was released when going back to it deserves a second thought.
+const oldTarget = 14 * 24 * time.Hour
 
 // compare says what the files would change in the repository.
 func (s *Service) compare(ctx context.Context, e Environment, app string, files []File, p *Preview) error {
@@ -198,7 +244,7 @@ func (s *Service) compare(ctx context.Context, e Environment, app string, files 
 	if err != nil {
 		return err
 	}
-	p.Changes, p.Diff = Compare(folder.Files, files), TextDiff(folder.Files, files)
+	p.files, p.Changes, p.Diff = folder.Files, Compare(folder.Files, files), TextDiff(folder.Files, files)
 	return nil
 }
 
@@ -226,7 +272,9 @@ type Preview struct {
 	Shipped *Shipped
 	Live    *Live
 	Changes []Change
-	Diff    string // unified
+	Diff    string   // unified
+	Hazards []string // of a rollback: what it would not bring back, or destroy
+	files   []File   // as they are in the repository
 }
 
 // Preview renders the artifact and compares it with what the repository holds.

@@ -13,7 +13,7 @@ type Status string
 // The statuses. An arrow in `moves` says which may follow which.
 const (
 	Proposed   Status = "proposed"   // accepted and remembered; its plan is being made
-	Waiting    Status = "waiting"    // planned, and waiting for votes
+	Waiting    Status = "waiting"    // planned, and kept back: by votes that are missing, a freeze, a lock, a mark
 	Approved   Status = "approved"   // planned, and free to go
 	Publishing Status = "publishing" // may be in the repository or not: only the repository knows
 	Published  Status = "published"  // its commit is in the repository
@@ -29,7 +29,7 @@ const (
 var moves = map[Status][]Status{
 	Proposed:   {Waiting, Approved, Unchanged, Failed, Superseded, Cancelled},
 	Waiting:    {Approved, Proposed, Rejected, Expired, Failed, Superseded, Cancelled},
-	Approved:   {Publishing, Proposed, Failed, Superseded, Cancelled},
+	Approved:   {Publishing, Proposed, Waiting, Failed, Superseded, Cancelled},
 	Publishing: {Published, Unchanged, Approved, Proposed, Failed},
 }
 
@@ -41,6 +41,9 @@ const (
 	KindRelease  = "release"
 	KindRollback = "rollback"
 )
+
+// ViaPolicy is the door of policies. What they may do is in the manifests and the configuration.
+const ViaPolicy = "policy"
 
 // Actor is who or what asks.
 type Actor struct {
@@ -74,11 +77,14 @@ type Release struct {
 	Attempts    int       `json:"attempts,omitempty"` // how often it was begun to be published
 	Reason      string    `json:"reason,omitempty"`   // why it is where it is
 	Plan        *Plan     `json:"plan,omitempty"`
+	Blocks      []Block   `json:"blocks,omitempty"`   // while it waits: for what
 	Approval    *Approval `json:"approval,omitempty"` // the rule that it waits or waited under
 	Votes       []Vote    `json:"votes,omitempty"`
-	Asked       time.Time `json:"asked,omitzero"`    // since when it waits for votes
-	Expires     time.Time `json:"expires,omitzero"`  // until when
-	Reminded    time.Time `json:"reminded,omitzero"` // when those who had not voted were reminded
+	Glass       *Glass    `json:"glass,omitempty"`     // somebody wants it to pass what keeps it back
+	AuditHead   string    `json:"auditHead,omitempty"` // of the audit when it began to be published
+	Asked       time.Time `json:"asked,omitzero"`      // since when it waits for votes
+	Expires     time.Time `json:"expires,omitzero"`    // until when
+	Reminded    time.Time `json:"reminded,omitzero"`   // when those who had not voted were reminded
 	Commit      string    `json:"commit,omitempty"`
 	Tree        string    `json:"tree,omitempty"` // hash of the folder's tree as it was written
 	Created     time.Time `json:"created"`
@@ -155,11 +161,19 @@ type Hold struct {
 	App     string    `json:"app"`
 	Env     string    `json:"env"`
 	By      string    `json:"by"`
-	Release string    `json:"release"` // the rollback that set it
+	Release string    `json:"release,omitempty"` // the rollback that set it
+	Reason  string    `json:"reason,omitempty"`  // of who set it without one
 	At      time.Time `json:"at"`
 }
 
+// Why tells who set the hold and for what.
+func (h *Hold) Why() string {
+	if h.Release == "" {
+		return fmt.Sprintf("%s held it: %s", h.By, h.Reason)
+	}
+	return fmt.Sprintf("%s rolled back (%s)", h.By, h.Release)
+}
+
 func (h *Hold) explain(t Target) string {
-	return fmt.Sprintf("automation is held since %s rolled back (%s, %s); /gimlet resume %s %s lets it go on",
-		h.By, h.Release, h.At.Format("2006-01-02 15:04 MST"), t.App, t.Env)
+	return fmt.Sprintf("automation is held: %s, %s; /gimlet resume %s %s lets it go on", h.Why(), h.At.Format("2006-01-02 15:04 MST"), t.App, t.Env)
 }

@@ -1,9 +1,11 @@
 package releases
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Role says what its members may do, and where.
@@ -16,19 +18,47 @@ type Role struct {
 
 // The verbs of roles.
 const (
-	VerbRelease  = "release"
-	VerbRollback = "rollback"
-	VerbApprove  = "approve"
+	VerbRelease    = "release"
+	VerbRollback   = "rollback"
+	VerbApprove    = "approve"
+	VerbLock       = "lock"        // lock, and mark versions as bad
+	VerbFreeze     = "freeze"      // freeze, and end freezes
+	VerbBreakGlass = "break-glass" // with a second person: pass what keeps a release back
 )
 
 // Verbs are those that a role can have.
-func Verbs() []string { return []string{VerbRelease, VerbRollback, VerbApprove} }
+func Verbs() []string {
+	return []string{VerbRelease, VerbRollback, VerbApprove, VerbLock, VerbFreeze, VerbBreakGlass}
+}
 
 func (r Role) allows(verb, app, env string) bool {
 	return slices.Contains(r.Can, verb) && within(r.Environments, env) && within(r.Apps, app)
 }
 
-func within(globs []string, name string) bool { return len(globs) == 0 || matchAny(globs, name) }
+// within reports whether the globs take the name. AllApps is taken only by those who may do it to every app.
+func within(globs []string, name string) bool {
+	if name == AllApps {
+		return len(globs) == 0 || slices.Contains(globs, AllApps)
+	}
+	return len(globs) == 0 || matchAny(globs, name)
+}
+
+// Access says who somebody is now, and what they may do.
+type Access interface {
+	// Fresh returns the actor as they are now, with those of their roles, at or after the moment, that allow the verb there.
+	Fresh(ctx context.Context, a Actor, verb, app, env string, since time.Time) Actor
+	// Allow returns an Error that says what would be needed beside the actor's roles.
+	Allow(a Actor, verb, app, env string) error
+}
+
+// allow returns who the actor is now, or an Error unless they may do it. It asks outside, so it comes before a transaction.
+func (s *Service) allow(ctx context.Context, a Actor, verb, app, env string, since time.Time) (Actor, error) {
+	if since.IsZero() {
+		since = s.now()
+	}
+	a = s.access.Fresh(ctx, a, verb, app, env, since)
+	return a, s.access.Allow(a, verb, app, env)
+}
 
 // Allow returns an Error unless one of the actor's roles allows the verb: NotAllowed, with the roles that would; or
 // Unavailable when not all of the actor's roles could be found out.
@@ -47,8 +77,15 @@ func Allow(roles []Role, a Actor, verb, app, env string) error {
 		would = append(would, role.Name)
 	}
 	what := fmt.Sprintf("%s %s in %s", verb, app, env)
-	if verb == VerbRelease {
+	switch {
+	case verb == VerbRelease:
 		what = fmt.Sprintf("release %s to %s", app, env)
+	case verb == VerbFreeze:
+		what = "freeze " + env
+	case verb == VerbBreakGlass:
+		what = fmt.Sprintf("break the glass for %s in %s", app, env)
+	case app == AllApps:
+		what = fmt.Sprintf("%s all of %s", verb, env)
 	}
 	switch {
 	case a.Doubt != "":

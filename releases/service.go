@@ -21,6 +21,10 @@ type Environment struct {
 	Path       string   // the folder in it; "" for a repository per environment
 	Channels   []string // where its news go
 	Approval   Approval
+	MaxCommits int             // a release that brings more at once is asked about; 0 means any number
+	Freezes    []PlannedFreeze // beside those that people declare
+	Rollbacks  []string        // the kinds of Block that stop a rollback, too; without any nothing does
+	Pause      time.Duration   // between releases that go on once nothing keeps them back any more
 }
 
 // Folder is where an app's files lie in the environment's repository.
@@ -33,9 +37,12 @@ type Service struct {
 	repositories map[string]Repository
 	environments []Environment
 	secrets      SecretFilter
+	access       Access
+	zone         *time.Location
 	now          func() time.Time
 	log          *slog.Logger
 	planning     chan struct{}            // something may have to be planned
+	watching     chan struct{}            // something may have begun or ended
 	publishing   map[string]chan struct{} // by repository: something may have to be published
 	loops        *Loops
 }
@@ -47,6 +54,8 @@ type Parts struct {
 	Repositories map[string]Repository
 	Environments []Environment
 	Secrets      SecretFilter
+	Access       Access
+	Zone         *time.Location // of the times in sentences
 	Now          func() time.Time
 	Log          *slog.Logger
 	Loops        *Loops
@@ -56,7 +65,7 @@ type Parts struct {
 func NewService(p Parts) *Service {
 	s := &Service{
 		store: p.Store, renderer: p.Renderer, repositories: p.Repositories, environments: p.Environments, secrets: p.Secrets,
-		now: p.Now, log: p.Log.With("component", "releases"), loops: p.Loops,
+		access: p.Access, zone: p.Zone, watching: make(chan struct{}, 1), now: p.Now, log: p.Log.With("component", "releases"), loops: p.Loops,
 		planning: make(chan struct{}, 1), publishing: map[string]chan struct{}{},
 	}
 	for name := range p.Repositories {
@@ -84,6 +93,7 @@ func (s *Service) environment(name string) (Environment, error) {
 // wake tells the worker that there may be something to do.
 func (s *Service) wake() {
 	poke(s.planning)
+	poke(s.watching)
 	for _, c := range s.publishing {
 		poke(c)
 	}
@@ -99,7 +109,7 @@ func poke(c chan struct{}) {
 // Ingest takes an artifact in: once it returns, the artifact, what the policies decided of it and the releases that
 // they ask for survive a crash. An artifact that was shipped before within a day (the same idempotency key, or the
 // same content) is returned as it is, with isNew false.
-func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string) (shipped *Shipped, isNew bool, err error) {
+func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string, by Actor) (shipped *Shipped, isNew bool, err error) {
 	if err := a.Validate(); err != nil {
 		return nil, false, err
 	}
@@ -134,7 +144,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 			return err
 		}
 		isNew = true
-		return s.enter(tx, shipped, prints)
+		return s.enter(tx, shipped, prints, by)
 	})
 	if err != nil {
 		return nil, false, err
@@ -148,7 +158,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 }
 
 // enter writes a new artifact with its decisions, its releases and its announcement.
-func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints) error {
+func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints, by Actor) error {
 	now := s.now()
 	key, err := tx.NextKey(now)
 	if err != nil {
@@ -166,6 +176,11 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints) error {
 	if err := prints.remember(tx, shipped.ID, now); err != nil {
 		return err
 	}
+	record := s.by(by, ArtifactShipped)
+	record.Artifact, record.Detail = shipped.ID, shipped.Version.SHA
+	if err := s.record(tx, record); err != nil {
+		return err
+	}
 	// The announcement first, so that the releases it leads to are told after it.
 	news := &News{ID: shipped.ID, Version: shipped.Version, Items: shipped.Items, Decisions: shipped.Decisions, Dropped: shipped.Dropped}
 	if err := tx.Publish(Outcome{At: now, Kind: ArtifactShipped, Artifact: news}); err != nil {
@@ -178,7 +193,7 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints) error {
 		}
 		r := Release{
 			Request: request, Kind: KindRelease, App: d.App, Env: d.Env, ArtifactID: shipped.ID, Version: shipped.Version,
-			RequestedBy: Actor{Name: "policy " + d.Policy, Via: "policy"}, Policy: d.Policy, Reason: d.Reason,
+			RequestedBy: Actor{Name: "policy " + d.Policy, Via: ViaPolicy, User: d.Policy}, Policy: d.Policy, Reason: d.Reason,
 		}
 		if _, err := s.propose(tx, r); err != nil {
 			return err
@@ -262,7 +277,7 @@ func (s *Service) propose(tx Tx, r Release) (Release, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.ID, err = freeID(tx); err != nil {
+	if r.ID, err = newID("r-", func(id string) (bool, error) { return taken(tx, id) }); err != nil {
 		return r, err
 	}
 	r.Key, r.Status, r.Created = key, Proposed, now
@@ -271,6 +286,11 @@ func (s *Service) propose(tx Tx, r Release) (Release, error) {
 		return r, err
 	} else if live != nil {
 		r.From = live.Version.Short()
+	}
+	record := s.by(r.RequestedBy, "request."+r.Kind).about(r)
+	record.Detail = strings.TrimSpace(r.Version.Short() + " " + r.Reason)
+	if err := s.record(tx, record); err != nil {
+		return r, err
 	}
 	return r, s.save(tx, r)
 }
@@ -290,7 +310,22 @@ func (s *Service) move(tx Tx, r Release, to Status, reason string) (Release, err
 	if err != nil {
 		return r, err
 	}
+	if to != Waiting {
+		moved.Blocks = nil
+	}
 	s.log.Info("release "+string(to), "release", r.ID, "app", r.App, "env", r.Env, "reason", reason)
+	record := s.by(itself(), "release."+string(to)).about(moved)
+	record.Detail = reason
+	if err := s.record(tx, record); err != nil {
+		return r, err
+	}
+	if to == Publishing { // the commit anchors all that has led to it
+		head, err := tx.LastRecord()
+		if err != nil {
+			return r, err
+		}
+		moved.AuditHead = head.Head()
+	}
 	return moved, s.save(tx, moved)
 }
 
@@ -299,18 +334,24 @@ const idAlphabet = "23456789bcdfghjkmnpqrstvwxz"
 
 const idLetters = 6
 
-// freeID draws a release id that is not taken: r- and six characters.
-func freeID(tx Tx) (string, error) {
+// newID draws an id that is not taken: a prefix and six characters.
+func newID(prefix string, taken func(id string) (bool, error)) (string, error) {
 	for range 10 {
-		id := []byte("r-")
+		id := []byte(prefix)
 		for range idLetters {
 			id = append(id, idAlphabet[rand.IntN(len(idAlphabet))]) //nolint:gosec // a name, not a secret
 		}
-		if _, err := tx.Release(string(id)); KindOf(err) == NotFound {
-			return string(id), nil
-		} else if err != nil {
-			return "", err
+		if is, err := taken(string(id)); err != nil || !is {
+			return string(id), err
 		}
 	}
-	return "", Errorf(Conflict, "no free release id was found")
+	return "", Errorf(Conflict, "no free id was found")
+}
+
+func taken(tx Tx, releaseID string) (bool, error) {
+	_, err := tx.Release(releaseID)
+	if KindOf(err) == NotFound {
+		return false, nil
+	}
+	return true, err
 }

@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
@@ -17,6 +18,49 @@ type Tx interface {
 	ArtifactTx
 	ReleaseTx
 	StateTx
+	ControlTx
+	AuditTx
+	TokenTx
+}
+
+// ControlTx keeps what controls releases. Lists are in order of their keys.
+type ControlTx interface {
+	PutLock(Lock) error // for its App and Env
+	ClearLock(app, env string) error
+	Locks(env string) ([]Lock, error) // of all environments without a name
+	PutFreeze(Freeze) error           // by its Env and ID
+	ClearFreeze(env, id string) error
+	Freezes(env string) ([]Freeze, error)
+	PutMark(Mark) error
+	ClearMark(artifactID string) error
+	Mark(artifactID string) (*Mark, error) // nil when it has none
+	Marks() ([]Mark, error)
+	PutDelegation(Delegation) error // by the identity of who delegates
+	ClearDelegation(identity string) error
+	Delegations() ([]Delegation, error)
+	PutReview(Review) error // by its release
+	Review(releaseID string) (*Review, error)
+	Reviews() ([]Review, error) // those that nobody has signed off
+}
+
+// AuditTx keeps the audit. Nothing of it is ever changed or removed.
+type AuditTx interface {
+	// PutRecord appends a sealed record and makes it the head.
+	PutRecord(Record) error
+	// LastRecord returns the head: number and hash only; the zero Record when there is none.
+	LastRecord() (Record, error)
+	// AuditFrom yields records as they are stored from a number on; AuditBack from a number back.
+	AuditFrom(seq uint64) iter.Seq2[[]byte, error]
+	AuditBack(seq uint64) iter.Seq2[[]byte, error]
+}
+
+// TokenTx keeps the tokens of the API.
+type TokenTx interface {
+	PutToken(Token) error // by its Name
+	ClearToken(name string) error
+	Tokens() ([]Token, error)
+	// TokenByHash returns the token whose secret has the hash, or nil.
+	TokenByHash(hash string) (*Token, error)
 }
 
 // ArtifactTx keeps artifacts.

@@ -58,7 +58,15 @@ func (v versions) resolve(word string) (*Shipped, error) {
 		return nil, err
 	}
 	if newest == nil {
-		return nil, v.unknownApp()
+		all, err := v.tx.Artifacts(ArtifactQuery{Target: v.target, Limit: 1})
+		switch {
+		case err != nil:
+			return nil, err
+		case len(all) == 0:
+			return nil, v.unknownApp()
+		case word == "" || word == "latest":
+			return nil, Errorf(NotFound, "the newest versions of %s are all marked as bad; to release one of them, name it", v.target)
+		}
 	}
 	if word == "" || word == "latest" {
 		return newest, nil
@@ -106,7 +114,14 @@ func (v versions) fitting() (*Shipped, error) {
 
 // candidates are the newest artifacts for each thing that the word may name, each once.
 func (v versions) candidates(word string) ([]*Shipped, error) {
-	queries := []ArtifactQuery{{Branch: word}, {Tag: word}}
+	var found []*Shipped
+	seen := map[string]bool{}
+	if a, err := v.newest(ArtifactQuery{Branch: word}); err != nil {
+		return nil, err
+	} else if a != nil {
+		found, seen[a.ID] = append(found, a), true
+	}
+	queries := []ArtifactQuery{{Tag: word}}
 	if isHex(word) && len(word) >= minPrefix {
 		const most = 5
 		shas, err := v.tx.SHAs(word, v.target, most)
@@ -117,28 +132,40 @@ func (v versions) candidates(word string) ([]*Shipped, error) {
 			queries = append(queries, ArtifactQuery{SHAs: []string{sha}})
 		}
 	}
-	var found []*Shipped
-	seen := map[string]bool{}
-	for _, q := range queries {
-		a, err := v.newest(q)
+	for _, q := range queries { // what is named is meant, also when it is marked as bad
+		q.Target, q.Limit = v.target, 1
+		named, err := v.tx.Artifacts(q)
 		if err != nil {
 			return nil, err
 		}
-		if a != nil && !seen[a.ID] {
-			seen[a.ID] = true
-			found = append(found, a)
+		for _, a := range named {
+			if !seen[a.ID] {
+				found, seen[a.ID] = append(found, a), true
+			}
 		}
 	}
 	return found, nil
 }
 
+// newest is the newest that is not marked as bad.
 func (v versions) newest(q ArtifactQuery) (*Shipped, error) {
-	q.Target, q.Limit = v.target, 1
-	found, err := v.tx.Artifacts(q)
-	if err != nil || len(found) == 0 {
-		return nil, err
+	const page, most = 20, 500
+	q.Target, q.Limit = v.target, page
+	for ; q.Offset < most; q.Offset += page {
+		found, err := v.tx.Artifacts(q)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range found {
+			if mark, err := v.tx.Mark(a.ID); err != nil || mark == nil {
+				return a, err
+			}
+		}
+		if len(found) < page {
+			break
+		}
 	}
-	return found[0], nil
+	return nil, nil
 }
 
 func (v versions) liveIn(env string) (*Shipped, error) {

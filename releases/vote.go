@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,54 +17,134 @@ type Ballot struct {
 	Yes    bool
 	Reason string
 	By     Actor
-	// Now says who somebody is now who asked or voted before, with the roles that they have. When nil they are who they were.
-	Now func(Actor) Actor
+	At     time.Time // when it was cast; roles are those of then or later
 }
 
 // Vote casts a vote. A plan that has all it needs is approved in the same transaction; one that is rejected ends. The
 // release is returned as it then is, also with an error.
 func (s *Service) Vote(ctx context.Context, b Ballot) (r Release, err error) {
-	if b.Now == nil {
-		b.Now = func(a Actor) Actor { return a }
+	action := "vote.reject"
+	if b.Yes {
+		action = "vote.approve"
 	}
+	if r, err = s.Release(ctx, b.ReleaseID); err != nil {
+		return r, err
+	}
+	record := s.by(b.By, action).about(r)
+	record.Detail = b.Reason
+	voter, err := s.voter(ctx, r, b)
+	if err != nil {
+		return r, s.refusing(ctx, record, err)
+	}
+	now := s.asNow(ctx, r, b.At)
 	var refused error // with something written all the same
 	err = s.store.Update(ctx, func(tx Tx) error {
 		refused = nil
 		if r, err = tx.Release(b.ReleaseID); err != nil {
 			return err
 		}
-		now := s.now()
-		if r.Status == Waiting && r.expired(now) {
+		record = s.by(voter.self, action).about(r)
+		record.Detail = b.Reason
+		if r.Status == Waiting && r.expired(s.now()) {
 			refused = Errorf(Stale, "%s waited for approvals until %s and has expired; ask for it again", r.ID, r.Expires.UTC().Format(clock))
 			r, err = s.expire(tx, r)
 			return err
 		}
-		if err := r.votable(b); err != nil {
-			return err
-		}
-		env, err := s.environment(r.Env)
-		if err != nil {
-			return err
-		}
-		rule := env.Approval
-		if err := r.refresh(b, rule); err != nil {
-			return err
-		}
-		if err := rule.Eligible(r, b.By); err != nil && b.By.Doubt != "" {
-			return Errorf(Unavailable, "whether you may vote on %s cannot be told now, so nothing was done: %s; try again in a moment", r.ID, b.By.Doubt)
-		} else if err != nil {
-			return err
-		}
-		r, err = s.count(tx, r, rule, b)
+		r, err = s.cast(tx, r, b, voter, now, record)
 		return err
 	})
 	if err == nil {
 		s.wake()
-	}
-	if err == nil && refused != nil {
 		err = refused
 	}
-	return r, err
+	if err != nil {
+		return r, s.refusing(ctx, record, err)
+	}
+	return r, nil
+}
+
+// voter is somebody who votes, and those on whose behalf they may.
+type voter struct {
+	self   Actor
+	denied error // why they may not by themselves
+	behalf []Actor
+}
+
+// voter finds out with whose rights somebody may vote on the release.
+func (s *Service) voter(ctx context.Context, r Release, b Ballot) (v voter, err error) {
+	v.self, v.denied = s.allow(ctx, b.By, VerbApprove, r.App, r.Env, b.At)
+	var all []Delegation
+	if err := s.store.View(ctx, func(tx Tx) error { all, err = tx.Delegations(); return err }); err != nil {
+		return v, err
+	}
+	for _, d := range all {
+		if !d.To.Is(v.self) || !s.now().Before(d.Until) {
+			continue
+		}
+		from, denied := s.allow(ctx, d.From, VerbApprove, r.App, r.Env, b.At)
+		if denied == nil {
+			v.behalf = append(v.behalf, from)
+		} else if KindOf(denied) == Unavailable && v.denied != nil {
+			v.denied = denied
+		}
+	}
+	if v.denied != nil && len(v.behalf) == 0 {
+		return v, v.denied
+	}
+	return v, nil
+}
+
+// vote is the voter's under the rule: their own when it counts, or on behalf of the first for whom it does.
+func (v voter) vote(rule Approval, r Release, b Ballot, at time.Time) (Vote, error) {
+	own := Vote{By: v.self, Yes: b.Yes, Reason: b.Reason, Digest: r.Plan.Digest, At: at}
+	err := v.denied
+	if err == nil {
+		if err = rule.Counts(r, own); err == nil {
+			return own, nil
+		}
+	}
+	for _, from := range v.behalf {
+		other := own
+		other.For = &from
+		if behalf := rule.Counts(r, other); behalf == nil {
+			return other, nil
+		} else if v.denied != nil {
+			err = behalf
+		}
+	}
+	if v.self.Doubt != "" {
+		return own, Errorf(Unavailable, "whether you may vote on %s cannot be told now, so nothing was done: %s; try again in a moment", r.ID, v.self.Doubt)
+	}
+	return own, err
+}
+
+// cast counts the vote, or says why it cannot be.
+func (s *Service) cast(tx Tx, r Release, b Ballot, by voter, now func(Actor) Actor, record Record) (Release, error) {
+	if err := r.votable(b); err != nil {
+		return r, err
+	}
+	env, err := s.environment(r.Env)
+	if err != nil {
+		return r, err
+	}
+	rule := s.rule(r, env)
+	if b.Yes && len(rule.Needs) == 0 {
+		return r, Errorf(Conflict, "%s needs no approval; it waits because %s", r.ID, r.Reason)
+	}
+	if err := r.refresh(rule, now, b.Yes); err != nil {
+		return r, err
+	}
+	vote, err := by.vote(rule, r, b, s.now())
+	if err != nil {
+		return r, err
+	}
+	if vote.For != nil {
+		record.Detail = strings.TrimSpace("on behalf of " + vote.For.Name + " " + record.Detail)
+	}
+	if err := s.record(tx, record); err != nil {
+		return r, err
+	}
+	return s.count(tx, r, env, vote)
 }
 
 // clock is how a moment is told in sentences.
@@ -85,15 +166,49 @@ func (r Release) votable(b Ballot) error {
 	return nil
 }
 
+// asNow looks up who asked and voted, with the roles that let them vote, at or after the moment. The function that it
+// returns answers for those; somebody else came a moment ago, and was looked up then.
+func (s *Service) asNow(ctx context.Context, r Release, since time.Time) func(Actor) Actor {
+	if since.IsZero() {
+		since = s.now()
+	}
+	people := map[string]Actor{}
+	look := func(a Actor) {
+		if _, known := people[a.account()]; !known {
+			people[a.account()] = s.access.Fresh(ctx, a, VerbApprove, r.App, r.Env, since)
+		}
+	}
+	look(r.RequestedBy)
+	for _, v := range r.Standing() {
+		for _, a := range v.people() {
+			look(a)
+		}
+	}
+	return func(a Actor) Actor {
+		if now, ok := people[a.account()]; ok {
+			return now
+		}
+		return a
+	}
+}
+
+// account tells the accounts of one person apart: at the console they may more than in a chat.
+func (a Actor) account() string { return a.Via + " " + a.User + " " + a.Identity() }
+
 // refresh puts those who asked and voted before as they are now. When that cannot be told of somebody whose vote would
 // count, nothing is decided.
-func (r *Release) refresh(b Ballot, rule Approval) error {
-	r.RequestedBy = b.Now(r.RequestedBy)
-	votes := r.Standing()
+func (r *Release) refresh(rule Approval, now func(Actor) Actor, deciding bool) error {
+	r.RequestedBy = now(r.RequestedBy)
+	votes := slices.Clone(r.Standing())
 	for i, v := range votes {
-		votes[i].By = b.Now(v.By)
-		if b.Yes && votes[i].By.Doubt != "" && rule.Eligible(*r, votes[i].By) != nil {
-			return Errorf(Unavailable, "whether the approval of %s still counts cannot be told now, so nothing was done: %s; try again in a moment", v.By.Name, votes[i].By.Doubt)
+		votes[i].By = now(v.By)
+		doubt := votes[i].By.Doubt
+		if v.For != nil {
+			from := now(*v.For)
+			votes[i].For, doubt = &from, from.Doubt
+		}
+		if deciding && doubt != "" && rule.Counts(*r, votes[i]) != nil {
+			return Errorf(Unavailable, "whether the approval of %s still counts cannot be told now, so nothing was done: %s; try again in a moment", v.By.Name, doubt)
 		}
 	}
 	r.Votes = votes
@@ -103,9 +218,11 @@ func (r *Release) refresh(b Ballot, rule Approval) error {
 // AsItIs tells how a release stands, for whoever comes late.
 func (r Release) AsItIs() string {
 	text := fmt.Sprintf("%s is %s", r.ID, r.Status)
-	switch names := namesOf(r.Approvers()); {
+	switch names := namesOf(r.Approvals()); {
 	case r.Status == Proposed:
 		return text + ": its plan is being made; look again in a moment"
+	case r.Status == Waiting:
+		return text + ": " + r.Reason
 	case r.Status == Approved || r.Status == Publishing || r.Status == Published:
 		if names != "" {
 			text += fmt.Sprintf(", approved by %s at %s", names, r.Decided().UTC().Format(clock))
@@ -126,39 +243,80 @@ func (r Release) Decided() (at time.Time) {
 	return at
 }
 
-func namesOf(actors []Actor) string {
+// namesOf are the people behind votes, for sentences.
+func namesOf(votes []Vote) string {
 	var names []string
-	for _, a := range actors {
-		names = append(names, a.Name)
+	for _, v := range votes {
+		names = append(names, v.Name())
 	}
 	return strings.Join(names, " and ")
 }
 
+// Name is who voted, and on whose behalf.
+func (v Vote) Name() string {
+	if v.For != nil {
+		return v.By.Name + " for " + v.For.Name
+	}
+	return v.By.Name
+}
+
 // count adds the vote and moves the release on if that decides it.
-func (s *Service) count(tx Tx, r Release, rule Approval, b Ballot) (Release, error) {
+func (s *Service) count(tx Tx, r Release, env Environment, vote Vote) (Release, error) {
+	rule := s.rule(r, env)
 	var votes []Vote
 	for _, v := range r.Standing() { // those of people who may no longer vote have fallen, and a person has one vote
-		if !v.By.Is(b.By) && rule.Eligible(r, v.By) == nil {
+		if !v.shares(vote) && rule.Counts(r, v) == nil {
 			votes = append(votes, v)
 		}
 	}
-	r.Votes = append(votes, Vote{By: b.By, Yes: b.Yes, Reason: b.Reason, Digest: r.Plan.Digest, At: s.now()})
+	r.Votes = append(votes, vote)
 	r.Approval = &rule
-	if !b.Yes {
-		reason := "rejected by " + b.By.Name
-		if b.Reason != "" {
-			reason += ": " + b.Reason
+	if !vote.Yes {
+		reason := "rejected by " + vote.Name()
+		if vote.Reason != "" {
+			reason += ": " + vote.Reason
 		}
 		return s.end(tx, r, Rejected, reason)
 	}
-	met, reason := rule.Met(r)
 	CrashPoint("vote.counted")
-	if met {
-		return s.move(tx, r, Approved, "approved by "+namesOf(r.Approvers()))
+	before := r.Reason
+	r, err := s.settle(tx, r, env)
+	if err == nil && r.Status == Waiting {
+		if r.Reason == before {
+			r = r.note(r.Reason, s.now())
+		}
+		s.log.Info("vote", "release", r.ID, "app", r.App, "env", r.Env, "by", vote.By.Name, "standing", r.Reason)
+		err = s.save(tx, r)
 	}
-	r = r.note(reason, s.now())
-	s.log.Info("vote", "release", r.ID, "app", r.App, "env", r.Env, "by", b.By.Name, "standing", reason)
-	return r, s.save(tx, r)
+	return r, err
+}
+
+// settle looks at what keeps a waiting release back: nothing lets it go, in the same transaction. Otherwise it is
+// returned with what does, and not saved.
+func (s *Service) settle(tx Tx, r Release, env Environment) (Release, error) {
+	c, err := s.controls(tx, r, env)
+	if err != nil {
+		return r, err
+	}
+	now := s.now()
+	if r.Blocks = Gate(r, c, now); len(r.Blocks) == 0 {
+		return s.move(tx, r, Approved, r.freed())
+	}
+	if reason := reasonOf(r.Blocks); reason != r.Reason {
+		r = r.note(reason, now)
+	}
+	return r, nil
+}
+
+// freed tells why a release may go out.
+func (r Release) freed() string {
+	switch {
+	case r.broken():
+		return fmt.Sprintf("%s and %s broke the glass: %s", r.Glass.By.Name, r.Glass.Second.Name, r.Glass.Reason)
+	case len(r.Approvals()) > 0:
+		return "approved by " + namesOf(r.Approvals())
+	}
+	return "no approval is needed"
 }
 
 // end takes a release out of its life before it was published.
@@ -175,8 +333,18 @@ func (s *Service) expire(tx Tx, r Release) (Release, error) {
 	return s.end(tx, r, Expired, fmt.Sprintf("nobody decided until %s (%s)", r.Expires.UTC().Format(clock), r.Reason))
 }
 
-// Cancel takes back a release that is not out yet.
-func (s *Service) Cancel(ctx context.Context, id, reason string, by Actor) (r Release, err error) {
+// Cancel takes back a release that is not out yet: who asked for it may, and who may ask for such a one.
+func (s *Service) Cancel(ctx context.Context, id, reason string, by Actor, at time.Time) (r Release, err error) {
+	if r, err = s.Release(ctx, id); err != nil {
+		return r, err
+	}
+	record := s.by(by, "request.cancel").about(r)
+	record.Detail = reason
+	if !r.RequestedBy.Is(by) {
+		if by, err = s.allow(ctx, by, r.Verb(), r.App, r.Env, at); err != nil {
+			return r, s.refusing(ctx, record, err)
+		}
+	}
 	err = s.store.Update(ctx, func(tx Tx) error {
 		if r, err = tx.Release(id); err != nil {
 			return err
@@ -190,6 +358,9 @@ func (s *Service) Cancel(ctx context.Context, id, reason string, by Actor) (r Re
 		default:
 			return Errorf(Conflict, "%s", r.AsItIs())
 		}
+		if err := s.record(tx, record); err != nil {
+			return err
+		}
 		text := "cancelled by " + by.Name
 		if reason != "" {
 			text += ": " + reason
@@ -197,80 +368,17 @@ func (s *Service) Cancel(ctx context.Context, id, reason string, by Actor) (r Re
 		r, err = s.end(tx, r, Cancelled, text)
 		return err
 	})
-	if err == nil {
-		s.wake()
+	if err != nil {
+		return r, s.refusing(ctx, record, err)
 	}
-	return r, err
+	s.wake()
+	return r, nil
 }
 
-// watch ends what waits for too long, and reminds of what will.
-func (s *Service) watch(ctx context.Context) error {
-	tick := time.NewTicker(heartbeat)
-	defer tick.Stop()
-	for {
-		err := s.look(ctx)
-		s.loops.Beat("watch", s.now(), err)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
+// Verb is the right that asking for such a release needs.
+func (r Release) Verb() string {
+	if r.Kind == KindRollback {
+		return VerbRollback
 	}
-}
-
-func (s *Service) look(ctx context.Context) error {
-	// free are those that have waited for votes which the configuration no longer asks for.
-	free := func(r Release) bool {
-		env, err := s.environment(r.Env)
-		return err == nil && env.Approval.Count == 0
-	}
-	due := func(r Release, now time.Time) bool {
-		return r.Status == Waiting && (r.expired(now) || r.toRemind(now) || free(r))
-	}
-	found := false
-	err := s.store.View(ctx, func(tx Tx) error {
-		open, err := tx.OpenReleases()
-		for _, r := range open {
-			found = found || due(r, s.now())
-		}
-		return err
-	})
-	if err != nil || !found {
-		return err
-	}
-	return s.store.Update(ctx, func(tx Tx) error {
-		open, err := tx.OpenReleases()
-		for _, r := range open {
-			now := s.now()
-			switch {
-			case !due(r, now):
-			case r.expired(now):
-				if _, err := s.expire(tx, r); err != nil {
-					return err
-				}
-			case free(r):
-				if _, err := s.move(tx, r, Approved, "no approval is needed any more"); err != nil {
-					return err
-				}
-				s.wake()
-			default:
-				r.Reminded = now
-				if err := tx.PutRelease(r); err != nil {
-					return err
-				}
-				told := r
-				if err := tx.Publish(Outcome{At: now, Kind: ApprovalDue, Reminder: &told}); err != nil {
-					return err
-				}
-			}
-		}
-		return err
-	})
-}
-
-func (r Release) toRemind(now time.Time) bool {
-	if r.Approval == nil || r.Approval.RemindAfter <= 0 || !r.Reminded.IsZero() || len(r.Steps) == 0 {
-		return false
-	}
-	return !now.Before(r.Asked.Add(r.Approval.RemindAfter))
+	return VerbRelease
 }

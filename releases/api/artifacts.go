@@ -14,6 +14,9 @@ import (
 
 // postArtifact takes an artifact in. What was shipped before is answered with 200 instead of 201.
 func (s *Server) postArtifact(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	if !caller(r).Root {
+		return 0, nil, errAdminOnly("ship artifacts")
+	}
 	body, err := read(r)
 	if err != nil {
 		return 0, nil, err
@@ -22,7 +25,7 @@ func (s *Server) postArtifact(_ http.ResponseWriter, r *http.Request) (int, any,
 	if err != nil {
 		return 0, nil, err
 	}
-	shipped, isNew, err := s.service.Ingest(r.Context(), a, r.Header.Get("Idempotency-Key"))
+	shipped, isNew, err := s.service.Ingest(r.Context(), a, r.Header.Get("Idempotency-Key"), caller(r))
 	if err != nil {
 		return 0, nil, err
 	}

@@ -50,7 +50,7 @@ func (s *Server) postReleases(_ http.ResponseWriter, r *http.Request) (int, any,
 			return 0, nil, releases.Errorf(releases.Invalid, "%s: missing", field.name)
 		}
 	}
-	made, err := s.service.Propose(r.Context(), releases.Ask{App: body.App, Env: body.Env, ArtifactID: body.ArtifactID, By: caller()})
+	made, err := s.service.Propose(r.Context(), releases.Ask{App: body.App, Env: body.Env, ArtifactID: body.ArtifactID, By: caller(r)})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -82,7 +82,7 @@ func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, 
 
 func (s *Server) postRollback(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	params := query{values: r.URL.Query()}
-	ask := releases.RollbackAsk{Env: params.required("env"), App: params.required("app"), To: params.required("sha"), By: caller()}
+	ask := releases.RollbackAsk{Env: params.required("env"), App: params.required("app"), To: params.required("sha"), By: caller(r)}
 	if params.err != nil {
 		return 0, nil, params.err
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"gimletd/releases"
 )
@@ -20,9 +21,33 @@ type Service interface {
 }
 
 type actions interface {
-	Ingest(ctx context.Context, a *releases.Artifact, idempotencyKey string) (*releases.Shipped, bool, error)
+	Ingest(ctx context.Context, a *releases.Artifact, idempotencyKey string, by releases.Actor) (*releases.Shipped, bool, error)
 	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
+	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
+	Cancel(ctx context.Context, id, reason string, by releases.Actor, at time.Time) (releases.Release, error)
+	controls
+	tokens
+}
+
+type controls interface {
+	Hold(ctx context.Context, app, env, reason string, by releases.Actor, at time.Time) error
+	Resume(ctx context.Context, app, env string, by releases.Actor, at time.Time) error
+	Lock(ctx context.Context, ask releases.LockAsk) (releases.Lock, error)
+	Unlock(ctx context.Context, ask releases.LockAsk) (releases.Lock, error)
+	Freeze(ctx context.Context, ask releases.FreezeAsk) ([]releases.Freeze, error)
+	Unfreeze(ctx context.Context, ask releases.FreezeAsk) ([]releases.Freeze, error)
+	MarkBad(ctx context.Context, ask releases.MarkAsk) (releases.Mark, error)
+	ClearMark(ctx context.Context, ask releases.MarkAsk) (releases.Mark, error)
+	BreakGlass(ctx context.Context, ask releases.GlassAsk) (releases.Release, error)
+	SignOff(ctx context.Context, releaseID, remark string, by releases.Actor, at time.Time) (releases.Review, error)
+}
+
+type tokens interface {
+	CreateToken(ctx context.Context, t releases.Token, by releases.Actor) (secret string, err error)
+	RevokeToken(ctx context.Context, name string, by releases.Actor) error
+	Tokens(ctx context.Context) ([]releases.Token, error)
+	TokenOf(ctx context.Context, secret string) (*releases.Token, error)
 }
 
 type queries interface {
@@ -31,13 +56,23 @@ type queries interface {
 	Release(ctx context.Context, id string) (releases.Release, error)
 	Releases(ctx context.Context, q releases.ReleaseQuery) ([]releases.Release, error)
 	Status(ctx context.Context, env, app string) ([]releases.State, error)
+	Locks(ctx context.Context) ([]releases.Lock, error)
+	Freezes(ctx context.Context, env string) (on []releases.Freeze, next *releases.Freeze, err error)
+	Marks(ctx context.Context) ([]releases.Mark, error)
+	AuditLines(ctx context.Context, after uint64, limit int) (lines [][]byte, head releases.Anchor, err error)
 }
 
 // Config says who may call, and how much they may send.
 type Config struct {
 	AdminToken releases.Secret
 	MaxBody    int64 // bytes
+	// Identify says for whom a token speaks. Without it no tokens but the admin's are known.
+	Identify func(ctx context.Context, t releases.Token) (releases.Actor, error)
+	Person   func(email string) bool // whether somebody has the address
 }
+
+// call answers a request with a status and a body, or an error.
+type call func(http.ResponseWriter, *http.Request) (int, any, error)
 
 // Server answers the API's calls.
 type Server struct {
@@ -55,7 +90,7 @@ func New(s Service, c Config, m *Metrics, log *slog.Logger) *Server {
 // Handler routes the calls.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, call := range map[string]func(http.ResponseWriter, *http.Request) (int, any, error){
+	for pattern, call := range map[string]call{
 		"POST /api/artifact":          s.postArtifact,
 		"GET /api/artifacts":          s.getArtifacts,
 		"POST /api/releases":          s.postReleases,
@@ -64,6 +99,28 @@ func (s *Server) Handler() http.Handler {
 		"GET /api/status":             s.getStatus,
 		"GET /api/eventReleaseTrack":  s.trackRelease,
 		"GET /api/eventArtifactTrack": s.trackArtifact,
+
+		"GET /api/releases/{id}":              s.getRelease,
+		"POST /api/releases/{id}/approve":     s.vote(true),
+		"POST /api/releases/{id}/reject":      s.vote(false),
+		"POST /api/releases/{id}/cancel":      s.postCancel,
+		"POST /api/releases/{id}/break-glass": s.postBreakGlass,
+		"POST /api/releases/{id}/sign-off":    s.postSignOff,
+		"GET /api/locks":                      s.getLocks,
+		"POST /api/locks":                     s.postLock,
+		"DELETE /api/locks":                   s.deleteLock,
+		"GET /api/freezes":                    s.getFreezes,
+		"POST /api/freezes":                   s.postFreeze,
+		"DELETE /api/freezes":                 s.deleteFreeze,
+		"POST /api/holds":                     s.postHold,
+		"DELETE /api/holds":                   s.deleteHold,
+		"GET /api/marks":                      s.getMarks,
+		"POST /api/marks":                     s.postMark,
+		"DELETE /api/marks":                   s.deleteMark,
+		"GET /api/audit":                      s.getAudit,
+		"GET /api/tokens":                     s.getTokens,
+		"POST /api/tokens":                    s.postToken,
+		"DELETE /api/tokens/{name}":           s.deleteToken,
 	} {
 		mux.Handle(pattern, s.metrics.Count(pattern, s.answer(call)))
 	}
@@ -74,13 +131,19 @@ func (s *Server) Handler() http.Handler {
 }
 
 // answer authenticates, runs the call, and writes what it returns.
-func (s *Server) answer(call func(http.ResponseWriter, *http.Request) (int, any, error)) http.Handler {
+func (s *Server) answer(call call) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.authenticate(r); err != nil {
+		actor, err := s.authenticate(r)
+		if releases.KindOf(err) != "" && releases.KindOf(err) != releases.NotAllowed {
+			s.fail(w, r, err)
+			return
+		}
+		if err != nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			s.write(w, http.StatusUnauthorized, map[string]string{"error": err.Error(), "code": "unauthorized"})
 			return
 		}
+		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, actor))
 		r.Body = http.MaxBytesReader(w, r.Body, s.config.MaxBody)
 		status, body, err := call(w, r)
 		if err != nil {
@@ -91,26 +154,40 @@ func (s *Server) answer(call func(http.ResponseWriter, *http.Request) (int, any,
 	})
 }
 
-func (s *Server) authenticate(r *http.Request) error {
+// authenticate says who calls. An error of the kind NotAllowed, or of none, means that nobody knows.
+func (s *Server) authenticate(r *http.Request) (releases.Actor, error) {
+	nobody := releases.Actor{}
 	if r.URL.Query().Has("access_token") || r.URL.Query().Has("token") {
-		return errors.New("a token in the URL is not accepted, it would end up in logs; send the header `Authorization: Bearer <token>`")
+		return nobody, errors.New("a token in the URL is not accepted, it would end up in logs; send the header `Authorization: Bearer <token>`")
 	}
 	if s.config.AdminToken == "" {
-		return errors.New("this server has no admin token; set server.adminTokenFile in its configuration")
+		return nobody, errors.New("this server has no admin token; set server.adminTokenFile in its configuration")
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return errors.New("send the header `Authorization: Bearer <token>`")
+		return nobody, errors.New("send the header `Authorization: Bearer <token>`")
 	}
 	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.config.AdminToken.Reveal()))
-	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		return errors.New("the token is not known")
+	if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+		return releases.Actor{Name: "admin", Via: "api", Root: true}, nil
 	}
-	return nil
+	t, err := s.service.TokenOf(r.Context(), token)
+	if err != nil {
+		return nobody, err
+	}
+	if s.config.Identify == nil {
+		return nobody, errors.New("the token is not known")
+	}
+	return s.config.Identify(r.Context(), *t)
 }
 
-// caller is who the admin token speaks for.
-func caller() releases.Actor { return releases.Actor{Name: "admin", Via: "api", Root: true} }
+type callerKey struct{}
+
+// caller is who has made the call.
+func caller(r *http.Request) releases.Actor {
+	actor, _ := r.Context().Value(callerKey{}).(releases.Actor)
+	return actor
+}
 
 // fail answers with an error. It is the one place where kinds become status codes.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -140,6 +217,16 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (s *Server) write(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if all, ok := body.(lines); ok {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		w.WriteHeader(status)
+		for _, line := range all {
+			if _, err := w.Write(append(line, '\n')); err != nil {
+				return // nobody listens any more
+			}
+		}
+		return
+	}
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(body); err != nil {
 		s.log.Debug("an answer was not taken", "err", err)

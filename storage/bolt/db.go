@@ -49,6 +49,13 @@ var (
 	bucketInbox         = []byte("inbox")
 	bucketLive          = []byte("live")
 	bucketHolds         = []byte("holds")
+	bucketLocks         = []byte("locks")
+	bucketFreezes       = []byte("freezes")
+	bucketMarks         = []byte("marks")
+	bucketDelegations   = []byte("delegations")
+	bucketReviews       = []byte("reviews")
+	bucketTokens        = []byte("tokens")
+	bucketAudit         = []byte("audit")
 	bucketOutbox        = []byte("outbox")
 	bucketParked        = []byte("parked")
 	bucketLedger        = []byte("ledger")
@@ -80,6 +87,7 @@ func prepare(tx *bbolt.Tx) error {
 	for _, name := range [][]byte{
 		bucketMeta, bucketArtifacts, bucketArtifactIDs, bucketArtifactTerms, bucketSeen, bucketReleases, bucketReleaseIDs,
 		bucketReleaseTerms, bucketOpen, bucketFiles, bucketDiffs, bucketInbox, bucketLive, bucketHolds, bucketOutbox, bucketParked, bucketLedger,
+		bucketLocks, bucketFreezes, bucketMarks, bucketDelegations, bucketReviews, bucketTokens, bucketAudit,
 	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
@@ -93,6 +101,37 @@ func prepare(tx *bbolt.Tx) error {
 		return fmt.Errorf("written by a newer GimletD (schema %d, this one knows %d)", toKey(version), schemaVersion)
 	}
 	return nil
+}
+
+// ErrHeld says that another process has the file open.
+var ErrHeld = errors.New("another process holds it")
+
+// OpenReadOnly opens the file of a process that does not run, or a copy of one, without changing it. Only View may be used.
+func OpenReadOnly(path string) (*DB, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	file, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, ReadOnly: true})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("open %s: %w", path, ErrHeld)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db := &DB{bolt: file, now: time.Now, writes: make(chan *write), done: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	close(db.done)
+	err = db.bolt.View(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketAudit} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("open %s: it has no audit; is it a store of GimletD?", path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return db, nil
 }
 
 // Close waits for the writes in hand and closes the file. No Update may start after it.

@@ -1,0 +1,167 @@
+package releases
+
+import (
+	"context"
+	"time"
+)
+
+// MarkAsk is a request to mark an artifact as one that is not to be released, or to take the mark away.
+type MarkAsk struct {
+	ArtifactID string
+	Reason     string
+	By         Actor
+	At         time.Time
+}
+
+// MarkBad marks an artifact: it is never offered and never released by itself; to release it takes breaking the glass. Who
+// may lock one of the places that it is for may mark it.
+func (s *Service) MarkBad(ctx context.Context, ask MarkAsk) (m Mark, err error) {
+	if ask.Reason == "" {
+		return m, Errorf(Invalid, "reason: missing; whoever wants to release it wants to know why not")
+	}
+	a, err := s.Artifact(ctx, ask.ArtifactID)
+	if err != nil {
+		return m, err
+	}
+	record := s.markRecord(ask, a, "artifact.marked")
+	var by Actor
+	for _, t := range a.Targets { // one of them is enough
+		if by, err = s.allow(ctx, ask.By, VerbLock, t.App, t.Env, ask.At); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return m, s.refusing(ctx, record, err)
+	}
+	m = Mark{ArtifactID: a.ID, Version: a.Version, Targets: a.Targets, Reason: ask.Reason, By: by, At: s.now()}
+	if len(a.Targets) == 0 {
+		return m, Errorf(Conflict, "artifact %s has no manifests, so nobody can release it anyway", a.ID)
+	}
+	return m, s.refusing(ctx, record, s.setMark(ctx, record, m, true))
+}
+
+// ClearMark takes the mark away. It takes the right to lock all that the artifact is for.
+func (s *Service) ClearMark(ctx context.Context, ask MarkAsk) (m Mark, err error) {
+	a, err := s.Artifact(ctx, ask.ArtifactID)
+	if err != nil {
+		return m, err
+	}
+	record := s.markRecord(ask, a, "artifact.cleared")
+	by := ask.By
+	for _, t := range a.Targets {
+		if _, unknown := s.environment(t.Env); unknown != nil {
+			continue
+		}
+		if by, err = s.allow(ctx, ask.By, VerbLock, t.App, t.Env, ask.At); err != nil {
+			return m, s.refusing(ctx, record, err)
+		}
+	}
+	m = Mark{ArtifactID: a.ID, Version: a.Version, Targets: a.Targets, Reason: ask.Reason, By: by, At: s.now()}
+	return m, s.refusing(ctx, record, s.setMark(ctx, record, m, false))
+}
+
+func (s *Service) markRecord(ask MarkAsk, a *Shipped, action string) Record {
+	r := s.by(ask.By, action)
+	r.Artifact, r.Detail = a.ID, ask.Reason
+	if len(a.Targets) > 0 {
+		r.App = a.Targets[0].App
+	}
+	return r
+}
+
+func (s *Service) setMark(ctx context.Context, record Record, m Mark, set bool) error {
+	err := s.store.Update(ctx, func(tx Tx) error {
+		was, err := tx.Mark(m.ArtifactID)
+		switch {
+		case err != nil:
+			return err
+		case set && was != nil:
+			return Errorf(Conflict, "%s is marked already, by %s: %s", m.Version.Short(), was.By.Name, was.Reason)
+		case !set && was == nil:
+			return Errorf(NotFound, "%s is not marked as bad", m.Version.Short())
+		case set:
+			err = tx.PutMark(m)
+		default:
+			err = tx.ClearMark(m.ArtifactID)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.record(tx, record); err != nil {
+			return err
+		}
+		o := Outcome{At: s.now(), Kind: MarkChanged, Mark: &m}
+		if !set {
+			o.Ended = m.By.Name
+		}
+		return tx.Publish(o)
+	})
+	if err == nil {
+		poke(s.watching)
+	}
+	return err
+}
+
+// Marks returns the artifacts that are marked as bad.
+func (s *Service) Marks(ctx context.Context) (all []Mark, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Marks(); return err })
+	return all, err
+}
+
+// Delegate lets somebody vote on behalf of somebody who is away, until then. A later one takes the place of an earlier.
+func (s *Service) Delegate(ctx context.Context, d Delegation) error {
+	now := s.now()
+	switch {
+	case d.From.Is(d.To):
+		return Errorf(Invalid, "person: that is you")
+	case d.From.Root:
+		return Errorf(Invalid, "a token that may do everything has nothing to delegate")
+	case !now.Before(d.Until):
+		return Errorf(Invalid, "until: %s is over", Moment(d.Until, s.zone))
+	case d.Until.Sub(now) > maxLock:
+		return Errorf(Invalid, "until: %s is more than %d days away", Moment(d.Until, s.zone), int(maxLock.Hours()/24))
+	}
+	d.At = now
+	record := s.by(d.From, "delegation.set")
+	record.Detail = "to " + d.To.Name + " until " + d.Until.UTC().Format(time.RFC3339)
+	if d.Reason != "" {
+		record.Detail += ": " + d.Reason
+	}
+	return s.store.Update(ctx, func(tx Tx) error {
+		if err := tx.PutDelegation(d); err != nil {
+			return err
+		}
+		if err := s.record(tx, record); err != nil {
+			return err
+		}
+		return tx.Publish(Outcome{At: now, Kind: DelegationSet, Delegation: &d})
+	})
+}
+
+// EndDelegation takes it back.
+func (s *Service) EndDelegation(ctx context.Context, by Actor) error {
+	return s.store.Update(ctx, func(tx Tx) error {
+		all, err := tx.Delegations()
+		if err != nil {
+			return err
+		}
+		for _, d := range all {
+			if !d.From.Is(by) {
+				continue
+			}
+			if err := tx.ClearDelegation(d.From.Identity()); err != nil {
+				return err
+			}
+			record := s.by(by, "delegation.ended")
+			record.Detail = "to " + d.To.Name
+			return s.record(tx, record)
+		}
+		return Errorf(NotFound, "you have delegated nothing")
+	})
+}
+
+// Delegations returns those that are in force.
+func (s *Service) Delegations(ctx context.Context) (all []Delegation, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Delegations(); return err })
+	return all, err
+}

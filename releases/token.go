@@ -1,0 +1,109 @@
+package releases
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Token lets somebody, or something, call the API. The secret itself is shown once and not kept.
+type Token struct {
+	Name    string    `json:"name"`             // roles have it as a member: token:<name>
+	Person  string    `json:"person,omitempty"` // the e-mail address of the person of the configuration whom it speaks for
+	Hash    string    `json:"hash"`             // SHA-256 of the secret, in hexadecimal
+	By      string    `json:"by"`               // who made it
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// tokenPrefix begins every secret, so that scanners recognise one that leaks.
+const tokenPrefix = "gimletd_"
+
+var tokenName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+// HashToken is what is kept of a secret. The secret is random, so no salt is needed.
+func HashToken(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// CreateToken makes a token and returns its secret, which cannot be had again.
+func (s *Service) CreateToken(ctx context.Context, t Token, by Actor) (secret string, err error) {
+	switch {
+	case !by.Root:
+		return "", Errorf(NotAllowed, "only the admin token may make tokens")
+	case !tokenName.MatchString(t.Name):
+		return "", Errorf(Invalid, "name: %q is not a name of up to 63 lower-case letters, digits, '.', '_' and '-'", t.Name)
+	case !t.Expires.IsZero() && !s.now().Before(t.Expires):
+		return "", Errorf(Invalid, "expires: %s is over", t.Expires.Format(time.RFC3339))
+	}
+	secret = tokenPrefix + strings.ToLower(rand.Text()+rand.Text())
+	t.Hash, t.By, t.Created = HashToken(secret), by.Name, s.now()
+	err = s.store.Update(ctx, func(tx Tx) error {
+		all, err := tx.Tokens()
+		if err != nil {
+			return err
+		}
+		for _, other := range all {
+			if other.Name == t.Name {
+				return Errorf(Conflict, "name: there is a token %q; revoke it first", t.Name)
+			}
+		}
+		if err := tx.PutToken(t); err != nil {
+			return err
+		}
+		record := s.by(by, "token.created")
+		record.Detail = strings.TrimSpace(t.Name + " " + t.Person)
+		return s.record(tx, record)
+	})
+	return secret, err
+}
+
+// RevokeToken ends a token.
+func (s *Service) RevokeToken(ctx context.Context, name string, by Actor) error {
+	if !by.Root {
+		return Errorf(NotAllowed, "only the admin token may revoke tokens")
+	}
+	return s.store.Update(ctx, func(tx Tx) error {
+		all, err := tx.Tokens()
+		if err != nil {
+			return err
+		}
+		for _, t := range all {
+			if t.Name != name {
+				continue
+			}
+			if err := tx.ClearToken(name); err != nil {
+				return err
+			}
+			record := s.by(by, "token.revoked")
+			record.Detail = name
+			return s.record(tx, record)
+		}
+		return Errorf(NotFound, "there is no token %q", name)
+	})
+}
+
+// Tokens returns the tokens, without their secrets.
+func (s *Service) Tokens(ctx context.Context) (all []Token, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Tokens(); return err })
+	return all, err
+}
+
+// TokenOf returns the token with the secret; NotAllowed when it is not known or has expired.
+func (s *Service) TokenOf(ctx context.Context, secret string) (t *Token, err error) {
+	err = s.store.View(ctx, func(tx Tx) error { t, err = tx.TokenByHash(HashToken(secret)); return err })
+	switch {
+	case err != nil:
+		return nil, err
+	case t == nil:
+		return nil, Errorf(NotAllowed, "the token is not known")
+	case !t.Expires.IsZero() && !s.now().Before(t.Expires):
+		return nil, Errorf(NotAllowed, "the token %s has expired", t.Name)
+	}
+	return t, nil
+}
