@@ -35,6 +35,8 @@ type cli struct {
 	Serve   serveCommand `cmd:"" help:"Run the server."`
 	Demo    demoCommand  `cmd:"" help:"See the whole idea work here, in this terminal: everything embedded, nothing to set up."`
 	Config  configGroup  `cmd:"" help:"Work with the configuration."`
+	Audit   auditGroup   `cmd:"" help:"Prove and export the audit."`
+	Token   tokenGroup   `cmd:"" help:"Make, list and revoke the tokens of the API, on a running server."`
 	Slack   slackGroup   `cmd:"" help:"Set up Slack."`
 	Version versionCmd   `cmd:"" help:"Print the version."`
 

@@ -165,6 +165,27 @@ func (t *transaction) LastRecord() (r releases.Record, err error) {
 	return r, nil
 }
 
+// Audit returns the audit's head, and yields its records from the first on. It is for a file that nobody writes.
+func (db *DB) Audit() (head releases.Record, lines iter.Seq2[[]byte, error], err error) {
+	err = db.bolt.View(func(tx *bbolt.Tx) error {
+		head, err = (&transaction{tx: tx}).LastRecord()
+		return err
+	})
+	return head, func(yield func([]byte, error) bool) {
+		err := db.bolt.View(func(tx *bbolt.Tx) error {
+			for line, err := range (&transaction{tx: tx}).AuditFrom(0) {
+				if !yield(line, err) {
+					break
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			yield(nil, err)
+		}
+	}, err
+}
+
 // AuditFrom yields the records from a number on, as they are stored. What is yielded is valid until the next.
 func (t *transaction) AuditFrom(seq uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
