@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -55,7 +54,9 @@ func TestNoSequenceCommitsWithoutTheRule(t *testing.T) {
 			}
 		})
 	}
-	t.Cleanup(func() { t.Logf("%d sequences, %d commits, %d by breaking the glass", *sequences, commits.Load(), passed.Load()) })
+	t.Cleanup(func() {
+		t.Logf("%d sequences, %d commits, %d by breaking the glass", *sequences, commits.Load(), passed.Load())
+	})
 }
 
 // play is one sequence, with a model of what is in force.
@@ -82,8 +83,8 @@ type play struct {
 	marks     map[string]bool
 	votes     []modelVote
 	glass     []modelGlass
-	away      map[string]modelAway  // by who is away
-	asked     map[string]string     // release → who asked
+	away      map[string]modelAway // by who is away
+	asked     map[string]string    // release → who asked
 	artifacts []string
 	authors   map[string]string // artifact → who wrote it
 	glasses   int
@@ -94,7 +95,7 @@ type (
 		owner string
 		until time.Time
 	}
-	modelVote struct{ release, digest, by, behalf string }
+	modelVote  struct{ release, digest, by, behalf string }
 	modelGlass struct{ plan, by string } // somebody broke the glass for a release's plan
 	modelAway  struct {
 		to    string
@@ -329,7 +330,7 @@ func (p *play) begin() {
 	p.service = releases.NewService(releases.Parts{
 		Store: mortalStore{p.db, p.life}, Renderer: playRenderer{p}, Repositories: map[string]releases.Repository{"main": p.repo},
 		Environments: []releases.Environment{env}, Access: p.access, Zone: time.UTC, Now: time.Now,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Loops: releases.NewLoops(),
+		Log: slog.New(slog.DiscardHandler), Loops: releases.NewLoops(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -691,7 +692,9 @@ func (p *play) judge(d releases.Draft) {
 func (p *play) trailersAreTheVotes(release, digest string, trailers map[string][]string) (votes []modelVote) {
 	behalf := slices.Clone(trailers["On-behalf-of"])
 	for _, by := range trailers["Approved-by"] {
-		i := slices.IndexFunc(p.votes, func(v modelVote) bool { return v.release == release && v.digest == digest && v.by == by && v.behalf == "" })
+		i := slices.IndexFunc(p.votes, func(v modelVote) bool {
+			return v.release == release && v.digest == digest && v.by == by && v.behalf == ""
+		})
 		j := slices.IndexFunc(p.votes, func(v modelVote) bool {
 			return v.release == release && v.digest == digest && v.by == by && v.behalf != "" && slices.Contains(behalf, v.behalf)
 		})

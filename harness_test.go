@@ -41,6 +41,7 @@ type world struct {
 	env    []string
 	extra  string // appended to the configuration
 	limit  int64  // of the store's size
+	user   string // who sits at the console; tess without
 	chat   string // environments and what else a configuration for chat has; "" for the console alone
 }
 
@@ -158,7 +159,11 @@ func (w *world) launch() *server {
 		w.tb.Fatal(err)
 	}
 	s := &server{world: w, out: newTranscript(), log: newTranscript(), done: make(chan error, 1)}
-	s.cmd = exec.Command(w.binary, "serve", "--config", file, "--console", "--user", "tess")
+	user := w.user
+	if user == "" {
+		user = "tess"
+	}
+	s.cmd = exec.Command(w.binary, "serve", "--config", file, "--console", "--user", user)
 	s.cmd.Env = append([]string{"HOME=/nonexistent", "PATH=/nonexistent", "GORACE=halt_on_error=1"}, w.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.log
 	var err error
@@ -204,13 +209,18 @@ func (s *server) ready() error {
 	return nil
 }
 
-// call makes a request to the API.
+// call makes a request to the API with the admin token.
 func (s *server) call(method, path string, body []byte) (int, []byte, error) {
+	return s.callAs(adminToken, method, path, body)
+}
+
+// callAs makes a request to the API.
+func (s *server) callAs(token, method, path string, body []byte) (int, []byte, error) {
 	req, err := http.NewRequest(method, "http://"+s.api+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+adminToken)
+	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, nil, err

@@ -235,8 +235,8 @@ func caller(members commands.Members) func(context.Context, releases.Token) (rel
 	}
 }
 
-// settle waits until nothing is on its way and everything was told. A release that waits for something outside would
-// keep it for ever, so it gives up after a while and lets the next line be read.
+// settle waits until nothing is on its way and everything was told. What waits for people waits for the next line, too; a
+// release that waits for something outside would keep it for ever, so it gives up after a while.
 func (p *process) settle(ctx context.Context, service *releases.Service, db *bolt.DB) error {
 	for _, wait := range p.settling {
 		if err := wait(ctx); err != nil {
@@ -246,6 +246,7 @@ func (p *process) settle(ctx context.Context, service *releases.Service, db *bol
 	const patience, step = 20 * time.Second, 5 * time.Millisecond
 	for waited := time.Duration(0); waited < patience; waited += step {
 		open, err := service.Open(ctx)
+		delete(open, releases.Waiting)
 		if err != nil || (len(open) == 0 && db.Pending() == 0) {
 			return err
 		}

@@ -24,6 +24,7 @@ type scene struct {
 
 	// tess may release, grace and heidi may approve, ada wrote what is shipped and may approve, mallory may nothing.
 	tess, grace, heidi, ada, mallory *slacktest.User
+	ivan                             *slacktest.User // where there is one
 	staging, releases, ops, random   *slacktest.Channel
 }
 

@@ -16,7 +16,8 @@ const lockFor = 8 * time.Hour
 
 func placeParams(why string) []bot.Param {
 	return []bot.Param{
-		{Name: paramApp, Summary: "the app; * is the whole environment", Required: true}, envParam(true),
+		{Name: paramApp, Summary: "the app; * is the whole environment", Required: true},
+		envParam(true),
 		{Name: "reason", Summary: why, Rest: true},
 	}
 }
@@ -187,7 +188,8 @@ func resumeCommand() command {
 
 func markParams(required bool) []bot.Param {
 	return []bot.Param{
-		appParam(true), {Name: paramVersion, Summary: "a commit, tag or artifact id", Required: true},
+		appParam(true),
+		{Name: paramVersion, Summary: "a commit, tag or artifact id", Required: true},
 		{Name: "reason", Summary: "why", Rest: true, Required: required},
 	}
 }

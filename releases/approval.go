@@ -179,7 +179,7 @@ func (a Approval) assign(votes []Vote) []int {
 	var put func(vote int, tried []bool) bool
 	put = func(vote int, tried []bool) bool {
 		for p, need := range places {
-			if tried[p] || !(votes[vote].By.Root || a.Needs[need].takes(votes[vote].roles())) {
+			if tried[p] || (!votes[vote].By.Root && !a.Needs[need].takes(votes[vote].roles())) {
 				continue
 			}
 			tried[p] = true

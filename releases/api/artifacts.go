@@ -98,6 +98,18 @@ func (q *query) fault(name, format string, args ...any) {
 	}
 }
 
+// statuses are those of releases: published ones, unless others are named, or any.
+func (q *query) statuses() []releases.Status {
+	switch text := q.values.Get("status"); text {
+	case "":
+		return []releases.Status{releases.Published}
+	case "any":
+		return nil
+	default:
+		return []releases.Status{releases.Status(text)}
+	}
+}
+
 func (q *query) number(name string, most int) int {
 	text := q.values.Get(name)
 	if text == "" {

@@ -14,6 +14,8 @@ const reconciled = "ReconciliationSucceeded"
 
 // listed is a release as clients see it.
 type listed struct {
+	ID                     string           `json:"id,omitempty"`
+	Status                 releases.Status  `json:"status,omitempty"`
 	App                    string           `json:"app"`
 	Env                    string           `json:"env"`
 	ArtifactID             string           `json:"artifactId"`
@@ -60,7 +62,7 @@ func (s *Server) postReleases(_ http.ResponseWriter, r *http.Request) (int, any,
 func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	params := query{values: r.URL.Query()}
 	q := releases.ReleaseQuery{
-		Env: params.required("env"), App: params.text("app"), Repository: params.text("git-repo"), Statuses: []releases.Status{releases.Published},
+		Env: params.required("env"), App: params.text("app"), Repository: params.text("git-repo"), Statuses: params.statuses(),
 		Since: params.time("since"), Until: params.time("until"), Limit: params.number("limit", maxLimit), Offset: params.number("offset", maxOffset),
 	}
 	if params.err != nil {
@@ -73,9 +75,13 @@ func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, 
 	all := make([]listed, 0, len(found))
 	for _, r := range found {
 		all = append(all, listed{
-			App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, TriggeredBy: r.TriggeredBy(), Version: r.Version, GitopsRef: r.Commit,
-			Created: r.Created.Unix(), RolledBack: r.RolledBack, GitopsCommitStatus: reconciled, GitopsCommitCreated: r.Updated.Unix(),
+			ID: r.ID, Status: r.Status, App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, TriggeredBy: r.TriggeredBy(), Version: r.Version, GitopsRef: r.Commit,
+			Created: r.Created.Unix(), RolledBack: r.RolledBack,
 		})
+		if r.Status == releases.Published {
+			last := &all[len(all)-1]
+			last.GitopsCommitStatus, last.GitopsCommitCreated = reconciled, r.Updated.Unix()
+		}
 	}
 	return http.StatusOK, all, nil
 }

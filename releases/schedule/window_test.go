@@ -60,8 +60,11 @@ func TestWindowsAroundWhatClocksDo(t *testing.T) {
 			at time.Time
 			in bool
 		}{
-			{at(c.from).Add(-time.Second), false}, {at(c.from), true}, {at(c.from).Add(at(c.until).Sub(at(c.from)) / 2), true},
-			{at(c.until).Add(-time.Second), true}, {at(c.until), false},
+			{at(c.from).Add(-time.Second), false},
+			{at(c.from), true},
+			{at(c.from).Add(at(c.until).Sub(at(c.from)) / 2), true},
+			{at(c.until).Add(-time.Second), true},
+			{at(c.until), false},
 		} {
 			begin, end, in := w.At(moment.at)
 			if in != moment.in || (in && (!begin.Equal(at(c.from)) || !end.Equal(at(c.until)))) {
