@@ -76,6 +76,7 @@ type play struct {
 
 	service *releases.Service
 	log     []string
+	quiet   bool // artifacts have no policies
 
 	locks     map[string]modelLock // by app
 	freezes   map[string]time.Time // declared: id → until
@@ -273,7 +274,7 @@ func newPlay(t *testing.T, seed uint64) *play {
 		shared = ""
 	}
 	var err error
-	if p.dir, err = os.MkdirTemp(shared, "gimletd-play-"); err != nil {
+	if p.dir, err = os.MkdirTemp(shared, "gimletd-play-"); err != nil { //nolint:usetesting // in memory where there is some
 		t.Fatal(err)
 	}
 	if p.db, err = bolt.Open(bolt.Config{Path: filepath.Join(p.dir, "db")}, time.Now); err != nil {
@@ -348,7 +349,6 @@ func (p *play) fail(format string, args ...any) {
 }
 
 func (p *play) run() {
-	defer func() { _ = os.RemoveAll(p.dir) }()
 	time.Sleep(time.Duration(p.rand.IntN(3600)) * time.Second)
 	p.begin()
 	p.ship()
@@ -369,7 +369,11 @@ func (p *play) run() {
 	p.stop()
 	p.once()
 	p.chained()
-	if err := p.db.Close(); err != nil {
+	p.end()
+}
+
+func (p *play) end() {
+	if err := errors.Join(p.db.Close(), os.RemoveAll(p.dir)); err != nil {
 		p.t.Error(err)
 	}
 }
@@ -418,7 +422,7 @@ func (p *play) ship() {
 		Version: releases.Version{RepositoryName: "acme/web", SHA: sha, Branch: "main", Created: int64(n), AuthorName: author, AuthorEmail: author + "@example.com"},
 		Context: map[string]string{"SHA": sha}, Environments: []releases.Manifest{{App: "web", Env: "production", Chart: releases.Chart{Name: "x"}}},
 	}
-	if p.rand.IntN(3) == 0 {
+	if !p.quiet && p.rand.IntN(3) == 0 {
 		a.Environments[0].Deploy = &releases.Deploy{Branch: "main", Event: releases.EventPush}
 	}
 	shipped, _, err := p.service.Ingest(context.Background(), a, "", root)

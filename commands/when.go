@@ -19,7 +19,7 @@ func parseWhen(text string, now time.Time, zone *time.Location) (until time.Time
 	if len(words) == 0 {
 		return until, "", nil
 	}
-	used := 0
+	var used int
 	switch strings.ToLower(words[0]) {
 	case "for":
 		until, used, err = parseFor(words[1:], now)

@@ -113,13 +113,13 @@ func whyCommand() command {
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: strings.Join(slices.Concat(c.standing(e), c.kept(e, app, env), c.decisions(e, app, env)), "\n")}
+		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: strings.Join(slices.Concat(c.standing(e), c.kept(e, env), c.decisions(e, app, env)), "\n")}
 		return bot.Say(m), nil
 	}}
 }
 
 // kept tells what keeps releases back now.
-func (c call) kept(e releases.Explanation, app, env string) (lines []string) {
+func (c call) kept(e releases.Explanation, env string) (lines []string) {
 	for _, f := range e.Freezes {
 		lines = append(lines, fmt.Sprintf("%s takes no releases until %s: %s. What is asked for waits, and goes on then.", env, releases.Moment(f.Until, c.zone), f.Title()))
 	}

@@ -27,15 +27,11 @@ func controlled(o releases.Outcome, zone *time.Location) []Note {
 	return nil
 }
 
-// stated is a message that is edited when what it tells of ends, with a word in its thread, shown in the channel.
-func stated(key string, m bot.Message, ended bool) []Note {
-	notes := []Note{{Key: key, Message: m}}
-	if ended {
-		said := m
-		said.Body, said.Fields, said.Buttons = "", nil, nil
-		notes = append(notes, Note{Key: key + "/ended", Under: key, Once: true, Broadcast: true, Message: said})
-	}
-	return notes
+// ended is the last state of a message, with a word in its thread that is shown in the channel.
+func ended(key string, m bot.Message) []Note {
+	said := m
+	said.Body, said.Fields, said.Buttons = "", nil, nil
+	return []Note{{Key: key, Message: m}, {Key: key + "/ended", Under: key, Once: true, Broadcast: true, Message: said}}
 }
 
 func hold(o releases.Outcome, zone *time.Location) Note {
@@ -62,7 +58,7 @@ func lock(o releases.Outcome, zone *time.Location) []Note {
 	l := *o.Lock
 	if o.Ended != "" {
 		m := bot.Message{Tone: bot.Good, Title: "Unlocked: " + l.Where(), Body: "It was: " + l.Reason, Footer: fmt.Sprintf("locked by %s · unlocked by %s", l.Owner.Name, because(o))}
-		return stated(lockKey(l), m, true)
+		return ended(lockKey(l), m)
 	}
 	m := bot.Message{
 		Tone: bot.Warning, Title: "Locked: " + l.Where(), Body: l.Reason, Fields: fields("by", l.Owner.Name, "until", at(l.Until, zone)),
@@ -97,7 +93,7 @@ func freeze(o releases.Outcome, zone *time.Location) []Note {
 		if !f.Lifted.IsZero() {
 			m.Footer += fmt.Sprintf(" · ended by %s, %s before its time", o.Ended, span(f.Until.Sub(f.Lifted)))
 		}
-		notes := stated(key, m, true)
+		notes := ended(key, m)
 		notes[1].Message.Body = m.Body
 		return notes
 	}
@@ -126,7 +122,7 @@ func mark(o releases.Outcome) []Note {
 	m := *o.Mark
 	what := m.Version.RepositoryName + " " + m.Version.Short()
 	if o.Ended != "" {
-		return stated("mark/"+m.ArtifactID, bot.Message{Tone: bot.Good, Title: "May be released again: " + what, Body: m.Reason, Footer: "the mark was taken away by " + o.Ended}, true)
+		return ended("mark/"+m.ArtifactID, bot.Message{Tone: bot.Good, Title: "May be released again: " + what, Body: m.Reason, Footer: "the mark was taken away by " + o.Ended})
 	}
 	return []Note{{Key: "mark/" + m.ArtifactID, Message: bot.Message{
 		Tone: bot.Bad, Title: "Bad version: " + what, Body: m.Reason + "\nIt is not offered and no policy releases it. To release it all the same takes breaking the glass.",
@@ -148,7 +144,7 @@ func review(v releases.Review, zone *time.Location) []Note {
 		if v.Remark != "" {
 			m.Fields = append(m.Fields, bot.Field{Name: "found", Value: v.Remark})
 		}
-		return stated(key, m, true)
+		return ended(key, m)
 	}
 	notes := []Note{{Key: key, Message: m}}
 	if v.Asked > 1 {

@@ -165,12 +165,12 @@ func (s *Service) by(a Actor, action string) Record {
 }
 
 // about completes a record with the release.
-func (rec Record) about(r Release) Record {
-	rec.Release, rec.App, rec.Env, rec.Artifact, rec.Commit = r.ID, r.App, r.Env, r.ArtifactID, r.Commit
-	if r.Plan != nil {
-		rec.Digest = r.Plan.Digest
+func (r Record) about(of Release) Record {
+	r.Release, r.App, r.Env, r.Artifact, r.Commit = of.ID, of.App, of.Env, of.ArtifactID, of.Commit
+	if of.Plan != nil {
+		r.Digest = of.Plan.Digest
 	}
-	return rec
+	return r
 }
 
 // record appends to the audit.
