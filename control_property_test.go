@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -77,6 +78,11 @@ type play struct {
 	service *releases.Service
 	log     []string
 	quiet   bool // artifacts have no policies
+	// unjudged plays do what the model is not told of.
+	unjudged bool
+	change   func(*releases.Environment)
+	skew     time.Duration // of the process's clock
+	seen     uint64        // the last outcome that was looked at
 
 	locks     map[string]modelLock // by app
 	freezes   map[string]time.Time // declared: id → until
@@ -86,6 +92,7 @@ type play struct {
 	glass     []modelGlass
 	away      map[string]modelAway // by who is away
 	asked     map[string]string    // release → who asked
+	app       string               // that is shipped
 	artifacts []string
 	authors   map[string]string // artifact → who wrote it
 	glasses   int
@@ -266,7 +273,7 @@ func (r *judgedRepository) Find(_ context.Context, _ string, folders map[string]
 
 func newPlay(t *testing.T, seed uint64) *play {
 	p := &play{
-		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 7)), locks: map[string]modelLock{}, freezes: map[string]time.Time{}, lifted: map[string]bool{},
+		t: t, seed: seed, app: "web", rand: rand.New(rand.NewPCG(seed, 7)), locks: map[string]modelLock{}, freezes: map[string]time.Time{}, lifted: map[string]bool{},
 		marks: map[string]bool{}, away: map[string]modelAway{}, asked: map[string]string{}, authors: map[string]string{},
 	}
 	shared := "/dev/shm"
@@ -327,10 +334,13 @@ func (p *play) begin() {
 		}
 		env.Freezes = []releases.PlannedFreeze{{Name: "hourly", Window: w}}
 	}
+	if p.change != nil {
+		p.change(&env)
+	}
 	p.life = &life{}
 	p.service = releases.NewService(releases.Parts{
 		Store: mortalStore{p.db, p.life}, Renderer: playRenderer{p}, Repositories: map[string]releases.Repository{"main": p.repo},
-		Environments: []releases.Environment{env}, Access: p.access, Zone: time.UTC, Now: time.Now,
+		Environments: []releases.Environment{env}, Access: p.access, Zone: time.UTC, Now: func() time.Time { return time.Now().Add(p.skew) },
 		Log: slog.New(slog.DiscardHandler), Loops: releases.NewLoops(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -414,13 +424,21 @@ func chatActor(name string) releases.Actor {
 	return releases.Actor{Name: name, Email: name + "@example.com", Via: "chat", User: name, Person: "chat:" + name}
 }
 
+// shipFor ships a version of an app and returns its id.
+func (p *play) shipFor(app string) string {
+	p.t.Helper()
+	p.app = app
+	p.ship()
+	return p.artifacts[len(p.artifacts)-1]
+}
+
 func (p *play) ship() {
 	n := len(p.artifacts) + 1
 	author := p.person()
 	sha := fmt.Sprintf("%040x", 0x1000000+n)
 	a := &releases.Artifact{
-		Version: releases.Version{RepositoryName: "acme/web", SHA: sha, Branch: "main", Created: int64(n), AuthorName: author, AuthorEmail: author + "@example.com"},
-		Context: map[string]string{"SHA": sha}, Environments: []releases.Manifest{{App: "web", Env: "production", Chart: releases.Chart{Name: "x"}}},
+		Version: releases.Version{RepositoryName: "acme/" + p.app, SHA: sha, Branch: "main", Created: int64(n), AuthorName: author, AuthorEmail: author + "@example.com"},
+		Context: map[string]string{"SHA": sha}, Environments: []releases.Manifest{{App: p.app, Env: "production", Chart: releases.Chart{Name: "x"}}},
 	}
 	if !p.quiet && p.rand.IntN(3) == 0 {
 		a.Environments[0].Deploy = &releases.Deploy{Branch: "main", Event: releases.EventPush}
@@ -642,6 +660,9 @@ var trailerLine = regexp.MustCompile(`(?m)^([A-Za-z-]+): (.*)$`)
 
 // judge looks at a commit at the moment at which it arrives.
 func (p *play) judge(d releases.Draft) {
+	if p.unjudged {
+		return
+	}
 	trailers := map[string][]string{}
 	paragraphs := strings.Split(strings.TrimSpace(d.Message), "\n\n")
 	for _, found := range trailerLine.FindAllStringSubmatch(paragraphs[len(paragraphs)-1], -1) {
@@ -656,7 +677,7 @@ func (p *play) judge(d releases.Draft) {
 	}
 	digest, artifact, asker := one("Plan-Digest"), one("Artifact-Id"), one("Requested-by")
 	p.say("commit %s, approved by %v for %v, glass %v", d.ReleaseID, trailers["Approved-by"], trailers["On-behalf-of"], trailers["Break-glass-by"])
-	if got := releases.Digest(releases.Target{App: "web", Env: "production"}, artifact, d.BaseTree, d.Files); got != digest {
+	if got := releases.Digest(releases.Target{App: path.Base(d.Folder), Env: "production"}, artifact, d.BaseTree, d.Files); got != digest {
 		p.fail("%s: what is committed is not the plan %s", d.ReleaseID, digest)
 	}
 	rollback := one("Rollback-Of") != ""

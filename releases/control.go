@@ -44,8 +44,10 @@ type Freeze struct {
 	Lifted time.Time `json:"lifted,omitzero"` // ended before its time
 }
 
+// in reports whether the freeze is on. A declared one has begun, whatever the clock says after a jump.
 func (f Freeze) in(now time.Time) bool {
-	return f.Lifted.IsZero() && !now.Before(f.From) && now.Before(f.Until)
+	begun := f.Name == "" || !now.Before(f.From)
+	return f.Lifted.IsZero() && begun && now.Before(f.Until)
 }
 
 // Title is what people call the freeze.
