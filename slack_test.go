@@ -63,6 +63,7 @@ func slackScenarios() (all []scenario) {
 	all = append(all, formScenarios()...)
 	all = append(all, faultScenarios()...)
 	all = append(all, deliveryScenarios()...)
+	all = append(all, controlScenarios()...)
 	return append(all, limitScenarios()...)
 }
 

@@ -120,7 +120,7 @@ func auditCommand() command {
 			if r.Refused != "" {
 				what += " (refused)"
 			}
-			about := strings.Join(present(r.Release, r.App, r.Env), " ")
+			about := first(strings.Join(present(r.Release, r.App, r.Env), " "), r.Artifact)
 			detail, _, _ := strings.Cut(first(r.Refused, r.Detail), "\n")
 			rows = append(rows, []string{fmt.Sprint(r.Seq), r.At.In(c.zone).Format("2 Jan 15:04:05"), r.Actor, r.Door, what, about, firstLine(detail)})
 		}

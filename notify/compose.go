@@ -256,7 +256,7 @@ func ballot(m bot.Message, r releases.Release, what string, zone *time.Location)
 	return m
 }
 
-const moment = "2 Jan 15:04 MST"
+const moment = "Mon 2 Jan 15:04 MST"
 
 // approvalLine is how the votes stand.
 func approvalLine(r releases.Release) string {

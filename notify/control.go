@@ -97,9 +97,13 @@ func freeze(o releases.Outcome, zone *time.Location) []Note {
 		notes[1].Message.Body = m.Body
 		return notes
 	}
+	passing := "Rollbacks pass."
+	if f.Rollbacks {
+		passing = "So do rollbacks."
+	}
 	m := bot.Message{
 		Tone: bot.Warning, Title: fmt.Sprintf("Frozen: %s takes no releases until %s", f.Env, at(f.Until, zone)),
-		Body: strings.TrimSpace(f.Reason + "\nWhat is asked for meanwhile waits, and goes on then. Rollbacks pass."), Footer: "planned: " + f.Name,
+		Body: strings.TrimSpace(f.Reason + "\nWhat is asked for meanwhile waits, and goes on then. " + passing), Footer: "planned: " + f.Name,
 		Buttons: []bot.Button{{Label: "Unfreeze", Args: []string{"/gimlet", "unfreeze", f.Env, f.ID}, Confirm: fmt.Sprintf("Let %s take releases now, before %s?", f.Env, at(f.Until, zone))}},
 	}
 	if f.Name == "" {
@@ -148,14 +152,14 @@ func review(v releases.Review, zone *time.Location) []Note {
 	}
 	notes := []Note{{Key: key, Message: m}}
 	if v.Asked > 1 {
-		again := bot.Message{Tone: bot.Warning, Title: fmt.Sprintf("Still to be reviewed, for the %d. time: %s", v.Asked, what), Footer: "Sign off is on the message above"}
+		again := bot.Message{Tone: bot.Warning, Title: fmt.Sprintf("Still to be reviewed: %s (asked %d times)", what, v.Asked), Footer: "Sign off is on the message above"}
 		notes = append(notes, Note{Key: fmt.Sprintf("%s/%d", key, v.Asked), Under: key, Once: true, Broadcast: true, Message: again})
 	}
 	return notes
 }
 
-// personal are the people whom an outcome concerns directly, and what each is told.
-func personal(o releases.Outcome, zone *time.Location) (who releases.Actor, n Note, ok bool) {
+// Personal is whom an outcome concerns directly, and what they are told; ok is false when it concerns nobody alone.
+func Personal(o releases.Outcome, zone *time.Location) (who releases.Actor, n Note, ok bool) {
 	switch {
 	case o.Kind == releases.LockDue:
 		l := *o.Lock

@@ -164,7 +164,7 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 			add(channel, n)
 		}
 	}
-	if who, n, ok := personal(o, d.Zone); ok {
+	if who, n, ok := Personal(o, d.Zone); ok {
 		if channel := d.directly(who); channel != "" {
 			add(channel, n)
 		}

@@ -71,7 +71,95 @@ func outcomes() []releases.Outcome {
 			all = append(all, releases.Outcome{Kind: releases.ReleaseChanged, Release: &r})
 		}
 	}
-	return append(all, votes(plan)...)
+	all = append(all, votes(plan)...)
+	return append(append(all, queued(plan)...), controls()...)
+}
+
+// queued are the states of a release that something else than votes keeps back.
+func queued(plan *releases.Plan) (all []releases.Outcome) {
+	at := time.Date(2026, 3, 4, 9, 0, 0, 0, time.UTC)
+	roles := []string{"release-managers"}
+	ada, grace := releases.Actor{Name: "ada", Roles: roles}, releases.Actor{Name: "grace", Roles: roles}
+	frozen := releases.Block{Kind: releases.BlockFreeze, Text: "production is frozen until Mon 9 Mar 2026 08:00 CET: the freeze weekend"}
+	locked := releases.Block{Kind: releases.BlockLock, Text: "web in production is locked by heidi until Wed 4 Mar 2026 18:00 CET: looking at a leak"}
+	votes := releases.Block{Kind: releases.BlockVotes, Text: "0 of 2 approvals of release-managers"}
+	rule := &releases.Approval{Needs: []releases.Need{{Count: 2, From: roles}}}
+	two := &releases.Approval{Needs: []releases.Need{{Count: 1, From: roles}, {Count: 1, From: []string{"security"}}}}
+	many := &releases.Approval{Needs: []releases.Need{{Count: 1}}, Because: "it brings 40 commits at once, and production takes 20 unasked"}
+	plan = &releases.Plan{Digest: "0123456789abcdef0123", Changes: plan.Changes[:1], Commits: 40, Back: []string{"Job migrate has run; what it did (a migration?) is not undone"}}
+	for _, state := range []struct {
+		status releases.Status
+		blocks []releases.Block
+		rule   *releases.Approval
+		votes  []releases.Actor
+		glass  []releases.Actor
+	}{
+		{releases.Waiting, []releases.Block{frozen, locked}, nil, nil, nil},
+		{releases.Waiting, []releases.Block{frozen, votes}, rule, nil, nil},
+		{releases.Waiting, []releases.Block{votes}, two, []releases.Actor{ada}, nil},
+		{releases.Waiting, []releases.Block{votes}, many, nil, nil},
+		{releases.Waiting, []releases.Block{frozen}, rule, []releases.Actor{ada, grace}, nil},
+		{releases.Waiting, []releases.Block{frozen, votes}, rule, nil, []releases.Actor{ada}},
+		{releases.Approved, nil, rule, nil, []releases.Actor{ada, grace}},
+		{releases.Published, nil, rule, nil, []releases.Actor{ada, grace}},
+	} {
+		r := releases.Release{
+			ID: "r-7f3k2m", Kind: releases.KindRelease, App: "web", Env: "production", ArtifactID: "acme/web-1", Version: version(), From: "0f9e8d7",
+			RequestedBy: releases.Actor{Name: "tess"}, Status: state.status, Plan: plan, Approval: state.rule, Blocks: state.blocks,
+		}
+		for _, b := range state.blocks {
+			r.Reason += b.Text + "; "
+		}
+		if state.rule != nil {
+			r.Asked = at
+		}
+		for _, a := range state.votes {
+			r.Votes = append(r.Votes, releases.Vote{By: a, Yes: true, Digest: plan.Digest, At: at})
+		}
+		if len(state.votes) > 1 {
+			r.Votes[1].For = &releases.Actor{Name: "judy", Roles: roles}
+		}
+		if len(state.glass) > 0 {
+			r.Glass = &releases.Glass{By: state.glass[0], Reason: "customers cannot pay", Digest: plan.Digest, At: at, Passed: []string{frozen.Text, votes.Text}}
+		}
+		if len(state.glass) > 1 {
+			r.Glass.Second = &state.glass[1]
+		}
+		all = append(all, releases.Outcome{Kind: releases.ReleaseChanged, Release: &r})
+	}
+	return all
+}
+
+// controls are one of each thing that keeps releases back, and of what becomes of it.
+func controls() []releases.Outcome {
+	at := time.Date(2026, 3, 4, 9, 0, 0, 0, time.UTC)
+	ada, grace := releases.Actor{Name: "ada", Via: "slack", User: "U1"}, releases.Actor{Name: "grace", Via: "slack", User: "U2"}
+	lock := releases.Lock{ID: "l-222222", App: "web", Env: "production", Owner: ada, Reason: "looking at a leak", At: at, Until: at.Add(8 * time.Hour)}
+	taken := lock
+	taken.ID, taken.Owner, taken.Reason = "l-333333", grace, "the hotfix cannot wait"
+	everything := lock
+	everything.App = releases.AllApps
+	declared := releases.Freeze{ID: "f-222222", Env: "production", Reason: "the migration", By: ada, From: at, Until: at.Add(63 * time.Hour)}
+	planned := releases.Freeze{ID: "weekend 1", Env: "production", Name: "weekend", From: at, Until: at.Add(64 * time.Hour)}
+	lifted := planned
+	lifted.Lifted = at.Add(4 * time.Hour)
+	mark := releases.Mark{ArtifactID: "acme/web-1", Version: version(), Targets: []releases.Target{{App: "web", Env: "production"}}, Reason: "it leaks", By: ada, At: at}
+	review := releases.Review{ReleaseID: "r-7f3k2m", App: "web", Env: "production", Version: version(), Asked: 1, Glass: releases.Glass{
+		By: ada, Second: &grace, Reason: "customers cannot pay", Passed: []string{"0 of 2 approvals of release-managers"}, At: at,
+	}}
+	again, signed := review, review
+	again.Asked = 2
+	signed.SignedBy, signed.Remark, signed.SignedAt = &releases.Actor{Name: "heidi"}, "it was needed", at
+	return []releases.Outcome{
+		{Kind: releases.HoldChanged, Hold: &releases.Hold{App: "web", Env: "production", By: "ada", Reason: "the load test", At: at}, Seq: 8},
+		{Kind: releases.LockChanged, Lock: &lock}, {Kind: releases.LockChanged, Lock: &everything}, {Kind: releases.LockChanged, Lock: &taken, Was: &lock},
+		{Kind: releases.LockChanged, Lock: &lock, Ended: "ada"}, {Kind: releases.LockChanged, Lock: &lock, Ended: "grace", Why: "the hotfix cannot wait"},
+		{Kind: releases.LockDue, Lock: &lock}, {Kind: releases.FreezeChanged, Freeze: &declared}, {Kind: releases.FreezeChanged, Freeze: &planned},
+		{Kind: releases.FreezeChanged, Freeze: &planned, Ended: "gimletd"}, {Kind: releases.FreezeChanged, Freeze: &lifted, Ended: "grace"},
+		{Kind: releases.MarkChanged, Mark: &mark}, {Kind: releases.MarkChanged, Mark: &mark, Ended: "grace"},
+		{Kind: releases.ReviewDue, Review: &review}, {Kind: releases.ReviewDue, Review: &again}, {Kind: releases.ReviewDue, Review: &signed},
+		{Kind: releases.DelegationSet, Delegation: &releases.Delegation{From: ada, To: grace, Reason: "on holiday", At: at, Until: at.Add(48 * time.Hour)}},
+	}
 }
 
 // votes are the states of a release that has to be approved.
@@ -132,6 +220,9 @@ func each(do func(name string, n notify.Note)) {
 		notes := notify.Compose(o, time.UTC)
 		if o.Reminder != nil {
 			notes = append(notes, notify.Remind(*o.Reminder, time.UTC))
+		}
+		if who, n, ok := notify.Personal(o, time.UTC); ok {
+			do(name+", to "+who.Name+" alone", n)
 		}
 		for _, n := range notes {
 			do(name, n)

@@ -42,6 +42,8 @@ type Freeze struct {
 	From   time.Time `json:"from"`
 	Until  time.Time `json:"until"`
 	Lifted time.Time `json:"lifted,omitzero"` // ended before its time
+	// Rollbacks says that it stops rollbacks, too.
+	Rollbacks bool `json:"rollbacks,omitempty"`
 }
 
 // in reports whether the freeze is on. A declared one has begun, whatever the clock says after a jump.
@@ -239,7 +241,7 @@ func (s *Service) freezes(tx Tx, env Environment, now time.Time) (all []Freeze, 
 		if !in {
 			continue
 		}
-		f := p.at(env.Name, from, until)
+		f := p.at(env, from, until)
 		if i := slices.IndexFunc(kept, func(k Freeze) bool { return k.ID == f.ID }); i >= 0 && !kept[i].Lifted.IsZero() {
 			continue
 		}
@@ -248,6 +250,9 @@ func (s *Service) freezes(tx Tx, env Environment, now time.Time) (all []Freeze, 
 	return all, nil
 }
 
-func (p PlannedFreeze) at(env string, from, until time.Time) Freeze {
-	return Freeze{ID: p.Name + " " + from.UTC().Format(time.RFC3339), Env: env, Name: p.Name, Reason: p.Reason, From: from, Until: until}
+func (p PlannedFreeze) at(env Environment, from, until time.Time) Freeze {
+	return Freeze{
+		ID: p.Name + " " + from.UTC().Format(time.RFC3339), Env: env.Name, Name: p.Name, Reason: p.Reason, From: from, Until: until,
+		Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze),
+	}
 }

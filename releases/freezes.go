@@ -45,7 +45,7 @@ func (s *Service) Freeze(ctx context.Context, ask FreezeAsk) (made []Freeze, err
 	err = s.store.Update(ctx, func(tx Tx) error {
 		made = nil
 		for _, env := range envs {
-			f := Freeze{Env: env.Name, Reason: ask.Reason, By: ask.By, From: now, Until: ask.Until}
+			f := Freeze{Env: env.Name, Reason: ask.Reason, By: ask.By, From: now, Until: ask.Until, Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze)}
 			if f.ID, err = newID("f-", func(string) (bool, error) { return false, nil }); err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func (s *Service) Freezes(ctx context.Context, name string) (on []Freeze, next *
 	}
 	for _, p := range env.Freezes {
 		if from, until, ok := p.Window.Next(now); ok && (next == nil || from.Before(next.From)) {
-			f := p.at(name, from, until)
+			f := p.at(env, from, until)
 			next = &f
 		}
 	}

@@ -265,7 +265,7 @@ func (w watcher) freezesDue(tx Tx, env Environment) error {
 		if !in {
 			continue
 		}
-		f := p.at(env.Name, from, until)
+		f := p.at(env, from, until)
 		if slices.ContainsFunc(kept, func(k Freeze) bool { return k.ID == f.ID }) {
 			continue
 		}
