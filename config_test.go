@@ -27,7 +27,7 @@ func TestExampleConfigurationIsGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.GitOps["main"].Auth.Password.Reveal() != "b" || len(c.Environments) != 2 || c.Environments[1].GitOps != "main" || *c.Environments[1].Path != "production" {
+	if c.GitOps["main"].Auth.Password.Reveal() != "b" || len(c.Environments) != 3 || c.Environments[1].GitOps != "main" || *c.Environments[1].Path != "production" {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -153,6 +153,56 @@ notify: {fallback: "slack:x y", owner: ada}
 				t.Errorf("all of it:\n%v", err)
 			}
 		})
+	}
+}
+
+func TestFaultsOfWhatControlsReleases(t *testing.T) {
+	const frame = `gitops: {main: {url: /srv/gitops.git}}
+people: [{name: Ada, email: ada@example.com}, {name: Grace, email: grace@example.com}]
+roles:
+  - {name: both, members: [ada@example.com, grace@example.com], can: [approve]}
+  - {name: one, members: [ada@example.com], can: [approve]}
+  - {name: lookers, members: [grace@example.com], can: [release]}
+environments:
+`
+	for _, c := range []struct{ env, want string }{
+		{"freezes: [{name: x, start: 0 16 * * 5, duration: 64h, timezone: Europe/Atlantis}]", `freezes[0].timezone: there is no time zone "Europe/Atlantis"`},
+		{"freezes: [{name: x, start: 0 16 * *, duration: 64h, timezone: UTC}]", `freezes[0].start: "0 16 * *" is not a schedule`},
+		{"freezes: [{name: x, start: 0 0 30 2 *, duration: 64h, timezone: UTC}]", "freezes[0].start: that day never comes"},
+		{"freezes: [{name: x, start: 0 0 * * *, duration: 24h, timezone: UTC}]", "freezes[0].duration: it begins again before it ends"},
+		{"freezes: [{name: x, start: 0 0 * * *, timezone: UTC}]", "freezes[0].duration: 0s is less than a minute"},
+		{"freezes: [{start: 0 0 * * *, duration: 1h, timezone: UTC}]", "freezes[0].name: "},
+		{"freezes: [{name: x, start: 0 0 * * *, duration: 1h, timezone: UTC}, {name: x, start: 0 1 * * *, duration: 1h, timezone: UTC}]", "freezes[1].name: there is another freeze"},
+		{"freezes: [{name: a, start: 0 0 * * *, duration: 13h, timezone: UTC}, {name: b, start: 0 12 * * *, duration: 12h, timezone: UTC}]", "freezes: together they never open"},
+		{"freezes: [{name: a, start: 0 0 * * *, duration: 13h, timezone: UTC}, {name: b, start: 0 12 * * *, duration: 11h, timezone: UTC}]", ""},
+		{"freezes: [{name: a, start: 0 16 * * 5, duration: 64h, timezone: Europe/Budapest}, {name: b, start: 0 0 24 12 *, duration: 240h, timezone: UTC}]", ""},
+		{"approval: {groups: [{count: 1, from: [both]}, {count: 1, from: [one]}]}", ""},
+		{"approval: {groups: [{count: 2, from: [both]}, {count: 1, from: [one]}]}", "approval.groups: there are too few people: each counts for one of the groups only"},
+		{"approval: {groups: [{count: 1, from: [lookers]}, {count: 1, from: [one]}]}", "approval: nobody could vote: no role with members of lookers can approve"},
+		{"approval: {groups: [{count: 3, from: [both]}]}", "approval.groups[0].count: 3 votes are needed, but only 2 people could vote"},
+		{"approval: {groups: [{from: [both]}]}", "approval.groups[0].count: missing"},
+		{"approval: {groups: [{count: 1, from: [nobody]}]}", `approval.groups[0].from[0]: there is no role "nobody"`},
+		{"approval: {count: 1, groups: [{count: 1}]}", "approval.groups: count and from are set, too"},
+		{"rollbacks: [votes]", `rollbacks[0]: "votes" is not approval, freeze or lock`},
+		{"rollbacks: [approval, freeze, lock]", ""},
+		{"maxCommits: -1", "maxCommits: -1 is not between 0 and 400"},
+		{"maxCommits: 10", ""},
+		{"pause: 2h", "pause: 2h0m0s is not between 0 and an hour"},
+	} {
+		_, err := parseConfig("c.yaml", []byte(frame+"  - {name: production, "+c.env+"}\n"), environment(nil))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "c.yaml:8: environments[0]."+c.want)) {
+			t.Errorf("%s: %v, not %q", c.env, err, c.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"timezone: Mars/Olympus\n": `timezone: there is no time zone "Mars/Olympus"`,
+		"timezone: Local\n":        `timezone: "Local" is not a time zone`,
+		"roles: [{name: r, members: [\"token:\"], can: [fly]}]\n": `roles[0].can[0]: "fly" is not one of: release, rollback, approve, lock, freeze, break-glass`,
+	} {
+		_, err := parseConfig("c.yaml", []byte("gitops: {main: {url: /srv/gitops.git}}\nenvironments: [{name: staging}]\n"+text), environment(nil))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -55,6 +55,9 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"apps are listed once each":                                        testApps,
 		"diffs come back, and go":                                          testDiffs,
 		"a request is accepted once, and unfinished until it is done":      testInbox,
+		"what controls releases comes back, and goes":                      testControls,
+		"the audit only grows":                                             testAudit,
+		"tokens are found by the hash of their secret":                     testTokens,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
