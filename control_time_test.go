@@ -24,7 +24,7 @@ func quietPlay(t *testing.T, change func(env *releases.Environment)) *play {
 			members[person] = true
 		}
 	}
-	time.Sleep(time.Date(2000, 1, 5, 12, 0, 0, 0, time.UTC).Sub(time.Now()))
+	time.Sleep(time.Until(time.Date(2000, 1, 5, 12, 0, 0, 0, time.UTC)))
 	p.begin()
 	return p
 }

@@ -107,6 +107,9 @@ func (p *process) run(ctx context.Context) (err error) {
 	defer stopWork()
 	workers, work := errgroup.WithContext(work)
 	workers.Go(func() error { return service.Run(work) })
+	if chat != nil {
+		workers.Go(func() error { return p.watchRoles(work, members, loops) })
+	}
 	news, stopNews := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNews()
 	told := make(chan error, 1)
@@ -158,6 +161,36 @@ func (p *process) converse(ctx context.Context, e *edges, terminal *console.Cons
 		return nil //nolint:nilerr // being told to stop is no failure
 	}
 	return err
+}
+
+// How often the groups of roles are looked at, and how often that loop says that it lives.
+const (
+	rolesEvery = 10 * time.Minute
+	rolesBeat  = time.Minute
+)
+
+// watchRoles tells, at the start and later, when a role names a group that nobody knows.
+func (p *process) watchRoles(ctx context.Context, members commands.Members, loops *releases.Loops) error {
+	tick := time.NewTicker(rolesBeat)
+	defer tick.Stop()
+	var fault error
+	for n := 0; ; n++ {
+		if n%int(rolesEvery/rolesBeat) == 0 {
+			before := fault
+			looking, cancel := context.WithTimeout(ctx, rolesBeat)
+			fault = members.Check(looking)
+			cancel()
+			if fault != nil && ctx.Err() == nil && (before == nil || before.Error() != fault.Error()) {
+				p.log.Error("not all groups of the roles are known", "err", fault)
+			}
+		}
+		loops.Beat("roles", time.Now(), fault)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // newSlack makes the connection to Slack, or nil when none is configured.

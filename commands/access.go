@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -277,6 +278,24 @@ func (m Members) reach(ctx context.Context, member string) (channels []bot.Chann
 		channels = append(channels, bot.Channel(platform+":"+id))
 	}
 	return channels, err
+}
+
+// Check returns an Error that names the members of roles that the platforms do not know, or cannot be asked about now.
+func (m Members) Check(ctx context.Context) error {
+	var all []error
+	for _, role := range m.Roles {
+		for _, name := range role.Members {
+			platform, group, _ := strings.Cut(name, ":")
+			directory := m.Directories[platform]
+			if directory == nil || !isGroup(group) {
+				continue
+			}
+			if _, err := directory.Members(ctx, group, time.Time{}); err != nil {
+				all = append(all, fmt.Errorf("role %s: who is in %s is not known, so it gives nobody a right: %w", role.Name, name, err))
+			}
+		}
+	}
+	return errors.Join(all...)
 }
 
 // Groups returns the groups and people to mention when the release asks for votes.

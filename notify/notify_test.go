@@ -152,12 +152,21 @@ func controls() []releases.Outcome {
 	signed.SignedBy, signed.Remark, signed.SignedAt = &releases.Actor{Name: "heidi"}, "it was needed", at
 	return []releases.Outcome{
 		{Kind: releases.HoldChanged, Hold: &releases.Hold{App: "web", Env: "production", By: "ada", Reason: "the load test", At: at}, Seq: 8},
-		{Kind: releases.LockChanged, Lock: &lock}, {Kind: releases.LockChanged, Lock: &everything}, {Kind: releases.LockChanged, Lock: &taken, Was: &lock},
-		{Kind: releases.LockChanged, Lock: &lock, Ended: "ada"}, {Kind: releases.LockChanged, Lock: &lock, Ended: "grace", Why: "the hotfix cannot wait"},
-		{Kind: releases.LockDue, Lock: &lock}, {Kind: releases.FreezeChanged, Freeze: &declared}, {Kind: releases.FreezeChanged, Freeze: &planned},
-		{Kind: releases.FreezeChanged, Freeze: &planned, Ended: "gimletd"}, {Kind: releases.FreezeChanged, Freeze: &lifted, Ended: "grace"},
-		{Kind: releases.MarkChanged, Mark: &mark}, {Kind: releases.MarkChanged, Mark: &mark, Ended: "grace"},
-		{Kind: releases.ReviewDue, Review: &review}, {Kind: releases.ReviewDue, Review: &again}, {Kind: releases.ReviewDue, Review: &signed},
+		{Kind: releases.LockChanged, Lock: &lock},
+		{Kind: releases.LockChanged, Lock: &everything},
+		{Kind: releases.LockChanged, Lock: &taken, Was: &lock},
+		{Kind: releases.LockChanged, Lock: &lock, Ended: "ada"},
+		{Kind: releases.LockChanged, Lock: &lock, Ended: "grace", Why: "the hotfix cannot wait"},
+		{Kind: releases.LockDue, Lock: &lock},
+		{Kind: releases.FreezeChanged, Freeze: &declared},
+		{Kind: releases.FreezeChanged, Freeze: &planned},
+		{Kind: releases.FreezeChanged, Freeze: &planned, Ended: "gimletd"},
+		{Kind: releases.FreezeChanged, Freeze: &lifted, Ended: "grace"},
+		{Kind: releases.MarkChanged, Mark: &mark},
+		{Kind: releases.MarkChanged, Mark: &mark, Ended: "grace"},
+		{Kind: releases.ReviewDue, Review: &review},
+		{Kind: releases.ReviewDue, Review: &again},
+		{Kind: releases.ReviewDue, Review: &signed},
 		{Kind: releases.DelegationSet, Delegation: &releases.Delegation{From: ada, To: grace, Reason: "on holiday", At: at, Until: at.Add(48 * time.Hour)}},
 	}
 }
