@@ -9,9 +9,11 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,10 +29,11 @@ type auditGroup struct {
 }
 
 type auditVerify struct {
-	Config    string `help:"The configuration file." required:"" type:"existingfile"`
-	Store     string `help:"Look at this copy of the store instead of the configured one." type:"existingfile"`
-	File      string `help:"Look at this export instead of the store." type:"existingfile"`
-	NoAnchors bool   `help:"Do not ask the GitOps repositories; then a store in which everything was replaced cannot be told from a true one."`
+	Config    string    `help:"The configuration file." required:"" type:"existingfile"`
+	Store     string    `help:"Look at this copy of the store instead of the configured one." type:"existingfile"`
+	File      string    `help:"Look at this export instead of the store." type:"existingfile"`
+	Since     time.Time `help:"Look only at commits after this moment (RFC 3339): where the store was begun anew, those before anchor another audit."`
+	NoAnchors bool      `help:"Do not ask the GitOps repositories; then a store in which everything was replaced cannot be told from a true one."`
 }
 
 type auditExport struct {
@@ -57,6 +60,7 @@ func (c auditVerify) Run(ctx context.Context, std streams) error {
 			return fmt.Errorf("what the commits anchor cannot be read (--no-anchors leaves that out): %w", err)
 		}
 	}
+	anchors = slices.DeleteFunc(anchors, func(a releases.Anchor) bool { return a.At.Before(c.Since) })
 	// The anchors first: what is written after they were read is newer than them.
 	from, err := openAudit(ctx, config, c.Store, c.File)
 	if err != nil {
@@ -64,6 +68,9 @@ func (c auditVerify) Run(ctx context.Context, std streams) error {
 	}
 	defer func() { _ = from.close() }()
 	n, err := releases.VerifyAudit(from.lines, from.head, anchors)
+	if errors.Is(err, releases.ErrUnread) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("the audit is NOT intact: %w", err)
 	}
@@ -188,13 +195,16 @@ func auditPage(ctx context.Context, c Config, after uint64, limit int) (page [][
 // callServer calls the API of the server that runs with the configuration, with its admin token.
 func callServer(ctx context.Context, c Config, method, path string, body io.Reader) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, serverWithin)
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.Server.Listen+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+reachable(c.Server.Listen)+path, body)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Server.AdminToken.Reveal())
-	res, err := http.DefaultClient.Do(req)
+	client := http.Client{ // the token goes to that server and to nobody else: by no proxy, and to nowhere that it is sent on to
+		Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -206,6 +216,15 @@ func callServer(ctx context.Context, c Config, method, path string, body io.Read
 		return nil, errors.Join(err, fmt.Errorf("the server at %s answered %s: %s", c.Server.Listen, res.Status, bytes.TrimSpace(said)))
 	}
 	return res, nil
+}
+
+// reachable is an address at which the process that listens on one can be called from its own machine.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || (ip != nil && ip.IsUnspecified())) {
+		return net.JoinHostPort("localhost", port)
+	}
+	return listen
 }
 
 const serverWithin = 30 * time.Second

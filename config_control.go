@@ -129,16 +129,19 @@ func (c Config) validateFreezes(at string, e EnvironmentConfig, add addFault) {
 		windows = append(windows, p)
 	}
 	if from := neverOpen(windows); !from.IsZero() {
-		add(at, "together they never open: from %s on there is no moment within a year in which none of them is on", from.Format(time.DateOnly))
+		add(at, "together they never open: from %s on there is no moment in which none of them is on", from.Format(time.DateOnly))
 	}
 }
 
-// neverOpen looks for a year without a moment that no window covers, and returns its beginning; the zero time when there is
-// none.
+// neverOpen looks for a year, or, where windows are very many, a month, without a moment that no window covers, and returns
+// its beginning; the zero time when there is none.
 func neverOpen(windows []releases.PlannedFreeze) time.Time {
-	const year = 366 * 24 * time.Hour
+	const year, month, most = 366 * 24 * time.Hour, 30 * 24 * time.Hour, 2000 // most: windows to look through
+	if len(windows) < 2 {
+		return time.Time{} // one alone was looked at when it was read
+	}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for begin, t := now, now; t.Before(now.Add(2 * year)); {
+	for begin, t, n := now, now, 0; t.Before(now.Add(2*year)) && n < most; n++ {
 		covered := false
 		for _, p := range windows {
 			if _, until, in := p.Window.At(t); in {
@@ -159,6 +162,9 @@ func neverOpen(windows []releases.PlannedFreeze) time.Time {
 				return next
 			}
 			begin, t = next, next
+		}
+		if n == most-1 && t.Sub(begin) > month {
+			return begin
 		}
 	}
 	return time.Time{}

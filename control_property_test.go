@@ -56,6 +56,9 @@ func TestNoSequenceCommitsWithoutTheRule(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
+		if n := uint64(*sequences); !t.Failed() && n >= 100 && (commits.Load() < n/2 || passed.Load() < n/100) {
+			t.Errorf("%d sequences made %d commits, %d by breaking the glass: that proves nothing", n, commits.Load(), passed.Load())
+		}
 		t.Logf("%d sequences, %d commits, %d by breaking the glass", *sequences, commits.Load(), passed.Load())
 	})
 }
@@ -76,13 +79,16 @@ type play struct {
 	stop   func()
 
 	service *releases.Service
+	logging sync.Mutex
 	log     []string
-	quiet   bool // artifacts have no policies
+	model   sync.Mutex // over what judge reads
+	quiet   bool       // artifacts have no policies
+	deploys bool       // they all have
 	// unjudged plays do what the model is not told of.
 	unjudged bool
 	change   func(*releases.Environment)
-	skew     time.Duration // of the process's clock
-	seen     uint64        // the last outcome that was looked at
+	skew     atomic.Int64 // nanoseconds, of the process's clock
+	seen     uint64       // the last outcome that was looked at
 
 	locks     map[string]modelLock // by app
 	freezes   map[string]time.Time // declared: id → until
@@ -91,7 +97,7 @@ type play struct {
 	votes     []modelVote
 	glass     []modelGlass
 	away      map[string]modelAway // by who is away
-	asked     map[string]string    // release → who asked
+	held      bool                 // automation is
 	app       string               // that is shipped
 	artifacts []string
 	authors   map[string]string // artifact → who wrote it
@@ -274,7 +280,7 @@ func (r *judgedRepository) Find(_ context.Context, _ string, folders map[string]
 func newPlay(t *testing.T, seed uint64) *play {
 	p := &play{
 		t: t, seed: seed, app: "web", rand: rand.New(rand.NewPCG(seed, 7)), locks: map[string]modelLock{}, freezes: map[string]time.Time{}, lifted: map[string]bool{},
-		marks: map[string]bool{}, away: map[string]modelAway{}, asked: map[string]string{}, authors: map[string]string{},
+		marks: map[string]bool{}, away: map[string]modelAway{}, authors: map[string]string{},
 	}
 	shared := "/dev/shm"
 	if _, err := os.Stat(shared); err != nil {
@@ -289,10 +295,10 @@ func newPlay(t *testing.T, seed uint64) *play {
 	}
 	p.repo = &judgedRepository{p: p, folders: map[string]releases.Folder{}, found: map[string]releases.Result{}}
 	p.group = &modelGroups{members: map[string]map[string]bool{}, left: map[string]time.Time{}}
-	for _, g := range []string{"managers", "security", "breakers"} {
+	for _, g := range []string{"managers", "security", "breakers", "everybody"} {
 		p.group.members[g] = map[string]bool{}
 		for _, person := range playPeople {
-			if p.rand.IntN(4) > 0 {
+			if g == "everybody" || p.rand.IntN(4) > 0 {
 				p.group.members[g][person] = true
 			}
 		}
@@ -306,8 +312,8 @@ func newPlay(t *testing.T, seed uint64) *play {
 	}[p.rand.IntN(5)]
 	p.rule.planned = p.rand.IntN(2) == 0
 	verbs := []string{releases.VerbRelease, releases.VerbRollback, releases.VerbLock, releases.VerbFreeze}
-	p.access = commands.Members{Directories: map[string]bot.Directory{"chat": p.group}, Roles: []commands.Role{
-		{Role: releases.Role{Name: "all", Can: verbs}, Members: []string{"chat:ada", "chat:grace", "chat:heidi", "chat:ivan", "chat:judy"}},
+	p.access = commands.Members{Token: func(ctx context.Context, name string) (bool, error) { return p.service.TokenLives(ctx, name) }, Directories: map[string]bot.Directory{"chat": p.group}, Roles: []commands.Role{
+		{Role: releases.Role{Name: "all", Can: verbs}, Members: []string{"chat:@everybody"}},
 		{Role: releases.Role{Name: "managers", Can: []string{releases.VerbApprove}}, Members: []string{"chat:@managers"}},
 		{Role: releases.Role{Name: "security", Can: []string{releases.VerbApprove}}, Members: []string{"chat:@security"}},
 		{Role: releases.Role{Name: "breakers", Can: []string{releases.VerbBreakGlass}}, Members: []string{"chat:@breakers"}},
@@ -340,7 +346,7 @@ func (p *play) begin() {
 	p.life = &life{}
 	p.service = releases.NewService(releases.Parts{
 		Store: mortalStore{p.db, p.life}, Renderer: playRenderer{p}, Repositories: map[string]releases.Repository{"main": p.repo},
-		Environments: []releases.Environment{env}, Access: p.access, Zone: time.UTC, Now: func() time.Time { return time.Now().Add(p.skew) },
+		Environments: []releases.Environment{env}, Access: p.access, Zone: time.UTC, Now: func() time.Time { return time.Now().Add(time.Duration(p.skew.Load())) },
 		Log: slog.New(slog.DiscardHandler), Loops: releases.NewLoops(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -350,11 +356,15 @@ func (p *play) begin() {
 }
 
 func (p *play) say(format string, args ...any) {
+	p.logging.Lock()
+	defer p.logging.Unlock()
 	p.log = append(p.log, time.Now().UTC().Format("15:04:05 ")+fmt.Sprintf(format, args...))
 }
 
 func (p *play) fail(format string, args ...any) {
 	p.t.Helper()
+	p.logging.Lock()
+	defer p.logging.Unlock()
 	p.t.Errorf("seed %d: %s\nrule %+v\n%s", p.seed, fmt.Sprintf(format, args...), p.rule, strings.Join(p.log, "\n"))
 }
 
@@ -440,14 +450,16 @@ func (p *play) ship() {
 		Version: releases.Version{RepositoryName: "acme/" + p.app, SHA: sha, Branch: "main", Created: int64(n), AuthorName: author, AuthorEmail: author + "@example.com"},
 		Context: map[string]string{"SHA": sha}, Environments: []releases.Manifest{{App: p.app, Env: "production", Chart: releases.Chart{Name: "x"}}},
 	}
-	if !p.quiet && p.rand.IntN(3) == 0 {
+	if p.deploys || !p.quiet && p.rand.IntN(3) == 0 {
 		a.Environments[0].Deploy = &releases.Deploy{Branch: "main", Event: releases.EventPush}
 	}
+	p.model.Lock() // a policy may release it before it is noted
 	shipped, _, err := p.service.Ingest(context.Background(), a, "", root)
 	if err == nil {
 		p.artifacts = append(p.artifacts, shipped.ID)
 		p.authors[shipped.ID] = author
 	}
+	p.model.Unlock()
 	p.say("ship %d by %s: %v", n, author, err)
 }
 
@@ -481,7 +493,9 @@ func (p *play) step() {
 		p.freeze(ctx, who)
 	case n < 69:
 		p.mark(ctx, who)
-	case n < 72:
+	case n < 71:
+		p.hold(ctx, who)
+	case n < 73:
 		p.delegate(ctx, who)
 	case n < 77:
 		p.breakGlass(ctx, who)
@@ -536,6 +550,7 @@ func (p *play) vote(ctx context.Context, who string) {
 	yes := p.rand.IntN(25) > 0
 	// What is approved is noted first: the commit may come before the call returns.
 	digest, noted := r.Plan.Digest, len(p.votes)
+	p.model.Lock()
 	if yes {
 		p.votes = append(p.votes, modelVote{r.ID, digest, who, ""})
 		for from, a := range p.away {
@@ -544,9 +559,12 @@ func (p *play) vote(ctx context.Context, who string) {
 			}
 		}
 	}
+	p.model.Unlock()
 	_, err := p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Digest: digest, Yes: yes, By: chatActor(who)})
 	if err != nil { // a life ends before a write, not in the middle of one
+		p.model.Lock()
 		p.votes = p.votes[:noted]
+		p.model.Unlock()
 	}
 	p.say("%s votes %v on %s: %v", who, yes, r.ID, err)
 }
@@ -558,19 +576,25 @@ func (p *play) lock(ctx context.Context, who string) {
 		_, err := p.service.Unlock(ctx, releases.LockAsk{App: app, Env: "production", Reason: "enough", Take: true, By: chatActor(who)})
 		p.say("%s unlocks %s: %v", who, app, err)
 		if err == nil {
+			p.model.Lock()
 			delete(p.locks, app)
+			p.model.Unlock()
 		}
 		return
 	}
 	_, err := p.service.Lock(ctx, releases.LockAsk{App: app, Env: "production", Until: until, Reason: "testing", Take: p.rand.IntN(2) == 0, By: chatActor(who)})
 	p.say("%s locks %s: %v", who, app, err)
 	if err == nil {
+		p.model.Lock()
 		p.locks[app] = modelLock{who, until}
+		p.model.Unlock()
 	}
 }
 
 func (p *play) freeze(ctx context.Context, who string) {
 	if p.rand.IntN(2) == 0 {
+		p.model.Lock() // what it lets go may be committed before it returns: the lock keeps the judge waiting
+		defer p.model.Unlock()
 		ended, err := p.service.Unfreeze(ctx, releases.FreezeAsk{Env: releases.AllEnvironments, By: chatActor(who)})
 		p.say("%s unfreezes: %v", who, err)
 		for _, f := range ended {
@@ -586,7 +610,9 @@ func (p *play) freeze(ctx context.Context, who string) {
 	made, err := p.service.Freeze(ctx, releases.FreezeAsk{Env: "production", Until: until, Reason: "testing", By: chatActor(who)})
 	p.say("%s freezes: %v", who, err)
 	if err == nil {
+		p.model.Lock()
 		p.freezes[made[0].ID] = until
+		p.model.Unlock()
 	}
 }
 
@@ -600,10 +626,14 @@ func (p *play) mark(ctx context.Context, who string) {
 		_, err := p.service.MarkBad(ctx, ask)
 		p.say("%s marks %s: %v", who, id[len(id)-4:], err)
 		if err == nil {
+			p.model.Lock()
 			p.marks[id] = true
+			p.model.Unlock()
 		}
 		return
 	}
+	p.model.Lock()
+	defer p.model.Unlock()
 	_, err := p.service.ClearMark(ctx, ask)
 	p.say("%s clears %s: %v", who, id[len(id)-4:], err)
 	if err == nil {
@@ -616,7 +646,9 @@ func (p *play) delegate(ctx context.Context, who string) {
 	err := p.service.Delegate(ctx, releases.Delegation{From: chatActor(who), To: chatActor(to), Until: until})
 	p.say("%s delegates to %s: %v", who, to, err)
 	if err == nil {
+		p.model.Lock()
 		p.away[who] = modelAway{to, until}
+		p.model.Unlock()
 	}
 }
 
@@ -627,11 +659,17 @@ func (p *play) breakGlass(ctx context.Context, who string) {
 	}
 	// Noted first, as with votes; and only of those who may.
 	call := modelGlass{r.ID + r.Plan.Digest, who}
+	p.model.Lock()
 	p.glass = append(p.glass, call)
+	p.model.Unlock()
+	p.group.mu.Lock()
 	may := p.group.members["breakers"][who]
+	p.group.mu.Unlock()
 	_, err := p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Digest: r.Plan.Digest, Reason: "it burns", By: chatActor(who)})
 	if err != nil {
+		p.model.Lock()
 		p.glass = p.glass[:len(p.glass)-1]
+		p.model.Unlock()
 	} else if !may {
 		p.fail("%s broke the glass for %s without the right to", who, r.ID)
 	}
@@ -646,7 +684,7 @@ func (p *play) regroup(who string) {
 		p.say("the directory is down: %v", p.group.down)
 		return
 	}
-	group := []string{"managers", "security", "breakers"}[p.rand.IntN(3)]
+	group := []string{"managers", "security", "breakers", "everybody"}[p.rand.IntN(4)]
 	if p.group.members[group][who] {
 		delete(p.group.members[group], who)
 		p.group.left[group+"/"+who] = time.Now()
@@ -656,6 +694,20 @@ func (p *play) regroup(who string) {
 	p.say("%s in %s: %v", who, group, p.group.members[group][who])
 }
 
+func (p *play) hold(ctx context.Context, who string) {
+	p.model.Lock()
+	defer p.model.Unlock()
+	if p.rand.IntN(3) > 0 {
+		err := p.service.Hold(ctx, "web", "production", "testing", chatActor(who), time.Time{})
+		p.say("%s holds automation: %v", who, err)
+		p.held = p.held || err == nil
+		return
+	}
+	err := p.service.Resume(ctx, "web", "production", chatActor(who), time.Time{})
+	p.say("%s resumes automation: %v", who, err)
+	p.held = p.held && err != nil
+}
+
 var trailerLine = regexp.MustCompile(`(?m)^([A-Za-z-]+): (.*)$`)
 
 // judge looks at a commit at the moment at which it arrives.
@@ -663,6 +715,8 @@ func (p *play) judge(d releases.Draft) {
 	if p.unjudged {
 		return
 	}
+	p.model.Lock()
+	defer p.model.Unlock()
 	trailers := map[string][]string{}
 	paragraphs := strings.Split(strings.TrimSpace(d.Message), "\n\n")
 	for _, found := range trailerLine.FindAllStringSubmatch(paragraphs[len(paragraphs)-1], -1) {
@@ -690,6 +744,14 @@ func (p *play) judge(d releases.Draft) {
 			p.fail("%s: the glass was broken by %v, and the commit says %v", d.ReleaseID, p.glass, by)
 		}
 		return
+	}
+	if rollback {
+		p.held = true
+	}
+	if policy := one("Policy") != ""; policy && p.held {
+		p.fail("%s is a policy's, and automation is held", d.ReleaseID)
+	} else if !policy && !rollback && !p.group.was("everybody", asker) {
+		p.fail("%s: %s has lost the right to it", d.ReleaseID, asker)
 	}
 	if p.marks[artifact] {
 		p.fail("%s is of a version that is marked as bad", d.ReleaseID)

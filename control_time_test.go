@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gimletd/commands"
 	"gimletd/releases"
 	"gimletd/releases/schedule"
 )
@@ -57,6 +58,39 @@ func outcomeLine(o releases.Outcome) string {
 	return o.Kind
 }
 
+// again ends the life of the process and begins the next, with what was changed meanwhile.
+func (p *play) again() {
+	p.stop()
+	p.begin()
+	synctest.Wait()
+}
+
+// pass lets time pass, and the service do what it does.
+func (p *play) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// byHand changes an app's folder as somebody else would.
+func (p *play) byHand(app string) {
+	p.repo.mu.Lock()
+	defer p.repo.mu.Unlock()
+	p.repo.folders["production/"+app] = releases.Folder{Tree: strings.Repeat("a", 40), Files: []releases.File{{Path: "by-hand.yaml", Content: []byte("x: 1\n")}}}
+}
+
+func (g *modelGroups) leave(group, person string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.members[group], person)
+	g.left[group+"/"+person] = time.Now()
+}
+
+func (g *modelGroups) fall(down bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.down = down
+}
+
 // request asks for a release and waits until the service has done what it can.
 func (p *play) request(app, artifact, who string) releases.Release {
 	p.t.Helper()
@@ -101,7 +135,12 @@ func (p *play) refused(err error, kind releases.Kind, words string) {
 func timeless(t *testing.T, name string, change func(env *releases.Environment), play func(ctx context.Context, p *play)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			p := quietPlay(t, change)
+			p := quietPlay(t, func(env *releases.Environment) {
+				env.Approval.ExpiresAfter, env.Approval.RemindAfter = 0, 0
+				if change != nil {
+					change(env)
+				}
+			})
 			play(context.Background(), p)
 			p.stop()
 			p.once()
@@ -139,16 +178,16 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		var asked []string
 		for _, app := range []string{"c", "a", "b"} {
 			asked = append(asked, p.request(app, p.shipFor(app), "ada").ID)
-			time.Sleep(time.Second)
+			p.pass(time.Second)
 		}
 		for _, id := range asked {
 			p.expect(id, releases.Waiting, "production is frozen until Wed 5 Jan 2000 13:00 UTC: a freeze by ada (the migration)")
 		}
-		time.Sleep(59 * time.Minute)
+		p.pass(59 * time.Minute)
 		if len(p.repo.commits) > 0 {
 			t.Error("something went out in the freeze")
 		}
-		time.Sleep(2 * time.Minute)
+		p.pass(2 * time.Minute)
 		var apps []string
 		for i, c := range p.repo.commits {
 			apps = append(apps, path.Base(c.Folder))
@@ -161,26 +200,22 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		}
 	})
 	timeless(t, "who has lost the right meanwhile is not served", nil, func(_ context.Context, p *play) {
-		p.group.members["releasers"] = map[string]bool{"ada": true, "ivan": true}
-		p.access.Roles[0].Members = []string{"chat:@releasers"}
-		p.group.members["releasers"]["heidi"] = true
 		freeze(p, time.Hour)
 		lost := p.request("a", p.shipFor("a"), "heidi")
 		kept := p.request("b", p.shipFor("b"), "ivan")
-		delete(p.group.members["releasers"], "heidi")
-		time.Sleep(2 * time.Hour)
+		p.group.leave("everybody", "heidi")
+		p.pass(2 * time.Hour)
 		p.expect(lost.ID, releases.Cancelled, "heidi asked for it, and has no right to any more")
 		p.expect(kept.ID, releases.Published, "")
 	})
 	timeless(t, "when nobody knows who may, what waits goes on waiting", nil, func(_ context.Context, p *play) {
-		p.access.Roles[0].Members = []string{"chat:@managers"}
 		freeze(p, time.Hour)
 		r := p.request("a", p.shipFor("a"), "heidi")
-		p.group.down = true
-		time.Sleep(2 * time.Hour)
+		p.group.fall(true)
+		p.pass(2 * time.Hour)
 		p.expect(r.ID, releases.Waiting, "")
-		p.group.down = false
-		time.Sleep(time.Minute)
+		p.group.fall(false)
+		p.pass(time.Minute)
 		p.expect(r.ID, releases.Published, "")
 	})
 	timeless(t, "a newer request takes the place of one that waits for a freeze to end", nil, func(_ context.Context, p *play) {
@@ -189,14 +224,14 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		old := p.request("a", first, "ada")
 		fresh := p.request("a", p.shipFor("a"), "ivan")
 		p.expect(old.ID, releases.Superseded, fresh.ID+" of ")
-		time.Sleep(2 * time.Hour)
+		p.pass(2 * time.Hour)
 		p.expect(fresh.ID, releases.Published, "")
 	})
 	timeless(t, "a folder that was changed in the freeze is planned anew", nil, func(_ context.Context, p *play) {
 		freeze(p, time.Hour)
 		r := p.request("a", p.shipFor("a"), "ada")
-		p.repo.folders["production/a"] = releases.Folder{Tree: strings.Repeat("a", 40), Files: []releases.File{{Path: "by-hand.yaml", Content: []byte("x: 1\n")}}}
-		time.Sleep(2 * time.Hour)
+		p.byHand("a")
+		p.pass(2 * time.Hour)
 		p.expect(r.ID, releases.Published, "")
 		if after := p.now(r.ID); after.Plan.Digest == r.Plan.Digest || len(p.repo.commits) != 1 {
 			t.Errorf("%d commits, of the plan that it waited with", len(p.repo.commits))
@@ -209,13 +244,13 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		freeze(p, time.Hour)
 		r := p.request("a", p.shipFor("a"), "ada")
 		p.expect(r.ID, releases.Waiting, "0 of 1 approvals of managers")
-		time.Sleep(30 * time.Minute)
+		p.pass(30 * time.Minute)
 		after, err := p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: chatActor("grace")})
 		p.ok(err)
 		if after.Status != releases.Waiting || after.Needs(releases.BlockVotes) {
 			t.Errorf("%+v", after)
 		}
-		time.Sleep(time.Hour)
+		p.pass(time.Hour)
 		p.expect(r.ID, releases.Published, "")
 	})
 	timeless(t, "without votes they expire, counted from the end of the freeze, also at the click", func(env *releases.Environment) {
@@ -224,9 +259,9 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 	}, func(ctx context.Context, p *play) {
 		freeze(p, time.Hour)
 		r := p.request("a", p.shipFor("a"), "ada")
-		time.Sleep(time.Hour + 9*time.Minute)
+		p.pass(time.Hour + 9*time.Minute)
 		p.expect(r.ID, releases.Waiting, "0 of 1 approvals")
-		time.Sleep(65 * time.Second)
+		p.pass(65 * time.Second)
 		_, err := p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: chatActor("grace")})
 		if err == nil {
 			t.Error("a late vote counted")
@@ -237,47 +272,47 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		r := p.request("a", p.shipFor("a"), "ada")
 		p.expect(r.ID, releases.Published, "")
 		p.told()
-		time.Sleep(2*time.Hour + time.Minute)
+		p.pass(2*time.Hour + time.Minute)
 		if got := strings.Join(p.told(), "\n"); got != `freeze.changed: production until Wed 15:00, ended by ""` {
 			t.Errorf("at its beginning: %s", got)
 		}
 		r = p.request("a", p.shipFor("a"), "ada")
 		p.expect(r.ID, releases.Waiting, "production is frozen until Wed 5 Jan 2000 15:00 UTC: the freeze planned-0")
 		p.told()
-		time.Sleep(time.Hour)
+		p.pass(time.Hour)
 		p.expect(r.ID, releases.Waiting, "production is frozen until Wed 5 Jan 2000 15:30 UTC: the freeze planned-1")
 		ended, err := p.service.Unfreeze(ctx, releases.FreezeAsk{Env: "production", ID: "planned-1", By: chatActor("ada")})
 		p.ok(err)
 		if len(ended) != 1 {
 			t.Errorf("%d freezes were ended", len(ended))
 		}
-		time.Sleep(time.Minute)
+		p.pass(time.Minute)
 		p.expect(r.ID, releases.Published, "")
 		_, next, err := p.service.Freezes(ctx, "production")
 		p.ok(err)
 		if next == nil || next.From.Hour() != 20 {
 			t.Errorf("next is %+v", next)
 		}
-		time.Sleep(24 * time.Hour) // another day, another window
+		p.pass(24 * time.Hour) // another day, another window
 		r = p.request("a", p.shipFor("a"), "ada")
 		p.expect(r.ID, releases.Waiting, "planned-1")
 	})
 	timeless(t, "a lock keeps others out, its owner is reminded, and it ends by itself", nil, func(ctx context.Context, p *play) {
-		until := time.Now().Add(2 * time.Hour)
+		version, until := p.shipFor("a"), time.Now().Add(2*time.Hour)
 		_, err := p.service.Lock(ctx, releases.LockAsk{App: "a", Env: "production", Until: until, Reason: "a look", By: chatActor("grace")})
 		p.ok(err)
-		mine := p.request("a", p.shipFor("a"), "grace")
+		mine := p.request("a", version, "grace")
 		p.expect(mine.ID, releases.Published, "")
 		theirs := p.request("a", p.shipFor("a"), "ada")
 		p.expect(theirs.ID, releases.Waiting, "a in production is locked by grace until Wed 5 Jan 2000 14:00 UTC: a look")
 		elsewhere := p.request("b", p.shipFor("b"), "ada")
 		p.expect(elsewhere.ID, releases.Published, "")
 		p.told()
-		time.Sleep(61 * time.Minute)
+		p.pass(61 * time.Minute)
 		if got := strings.Join(p.told(), "\n"); got != `lock.due: a in production by grace, ended by ""` {
 			t.Errorf("at half of its time: %s", got)
 		}
-		time.Sleep(time.Hour)
+		p.pass(time.Hour)
 		if got := strings.Join(p.told(), "\n"); !strings.HasPrefix(got, `lock.changed: a in production by grace, ended by "gimletd"`) {
 			t.Errorf("at its end: %s", got)
 		}
@@ -304,7 +339,7 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		p.ok(err)
 		synctest.Wait()
 		p.expect(back.ID, releases.Waiting, "is frozen")
-		time.Sleep(2 * time.Hour)
+		p.pass(2 * time.Hour)
 		p.expect(back.ID, releases.Published, "")
 	})
 	timeless(t, "a broken glass is reviewed the next morning, each day, until somebody else signs it off", oneVote, func(ctx context.Context, p *play) {
@@ -325,15 +360,15 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 			}
 		}
 		p.told()
-		time.Sleep(20*time.Hour + 59*time.Minute)
+		p.pass(20*time.Hour + 59*time.Minute)
 		if got := p.told(); len(got) > 0 {
 			t.Errorf("at night: %v", got)
 		}
-		time.Sleep(2 * time.Minute)
+		p.pass(2 * time.Minute)
 		if got := strings.Join(p.told(), "\n"); got != "review.due: the 1. time, signed false" {
 			t.Errorf("in the morning: %s", got)
 		}
-		time.Sleep(24 * time.Hour)
+		p.pass(24 * time.Hour)
 		if got := strings.Join(p.told(), "\n"); got != "review.due: the 2. time, signed false" {
 			t.Errorf("a day later: %s", got)
 		}
@@ -341,7 +376,7 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		p.refused(err, releases.NotAllowed, "you broke the glass")
 		_, err = p.service.SignOff(ctx, r.ID, "it was needed", chatActor("ivan"), time.Time{})
 		p.ok(err)
-		time.Sleep(48 * time.Hour)
+		p.pass(48 * time.Hour)
 		if got := strings.Join(p.told(), "\n"); got != "review.due: the 2. time, signed true" {
 			t.Errorf("signed off: %s", got)
 		}
@@ -350,7 +385,7 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		r := p.request("a", p.shipFor("a"), "ada")
 		_, err := p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Reason: "it burns", By: chatActor("ada")})
 		p.ok(err)
-		p.repo.folders["production/a"] = releases.Folder{Tree: strings.Repeat("a", 40), Files: []releases.File{{Path: "by-hand.yaml", Content: []byte("x: 1\n")}}}
+		p.byHand("a")
 		_, err = p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: chatActor("ivan")}) // it is published, and planned again
 		p.ok(err)
 		synctest.Wait()
@@ -360,7 +395,7 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 	timeless(t, "a delegation lets somebody vote until it ends; two people's votes count once", func(env *releases.Environment) {
 		env.Approval.Needs = []releases.Need{{Count: 2, From: []string{"security"}}}
 	}, func(ctx context.Context, p *play) {
-		delete(p.group.members["security"], "heidi")
+		p.group.leave("security", "heidi")
 		vote := func(r releases.Release, who string) (releases.Release, error) {
 			return p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: chatActor(who)})
 		}
@@ -383,7 +418,7 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		synctest.Wait()
 		p.expect(r.ID, releases.Published, "")
 		p.ok(p.service.Delegate(ctx, releases.Delegation{From: chatActor("judy"), To: chatActor("heidi"), Until: time.Now().Add(time.Hour)}))
-		time.Sleep(2 * time.Hour)
+		p.pass(2 * time.Hour)
 		_, err = vote(p.request("a", p.shipFor("a"), "ada"), "heidi")
 		p.refused(err, releases.NotAllowed, "needs security")
 	})
@@ -419,8 +454,198 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		p.expect(r.ID, releases.Waiting, "is marked as bad by ada: it leaks")
 		_, err = p.service.ClearMark(ctx, releases.MarkAsk{ArtifactID: bad, By: chatActor("ada")})
 		p.ok(err)
-		time.Sleep(time.Minute)
+		p.pass(time.Minute)
 		p.expect(r.ID, releases.Published, "")
+	})
+}
+
+// TestWhatPeopleLoseMeanwhile takes rights, tokens and votes away while a release is on its way.
+func TestWhatPeopleLoseMeanwhile(t *testing.T) {
+	freeze := func(p *play, d time.Duration) {
+		_, err := p.service.Freeze(context.Background(), releases.FreezeAsk{Env: "production", Until: time.Now().Add(d), Reason: "the migration", By: root})
+		p.ok(err)
+	}
+	yes := func(p *play, id, who string) error {
+		_, err := p.service.Vote(context.Background(), releases.Ballot{ReleaseID: id, Yes: true, By: chatActor(who)})
+		return err
+	}
+	timeless(t, "one of whom nobody knows what they may does not keep the others of the queue", nil, func(_ context.Context, p *play) {
+		p.access.Roles = append(p.access.Roles, commands.Role{Role: releases.Role{Name: "named", Can: []string{releases.VerbRelease}}, Members: []string{"chat:ivan"}})
+		p.again()
+		freeze(p, time.Hour)
+		stuck := p.request("a", p.shipFor("a"), "ada")
+		free := p.request("b", p.shipFor("b"), "ivan")
+		p.group.fall(true)
+		p.pass(2 * time.Hour)
+		p.expect(free.ID, releases.Published, "")
+		p.expect(stuck.ID, releases.Waiting, "waiting: whether you may release a to production cannot be told now")
+	})
+	timeless(t, "who lost the right in the freeze is not served by a vote after it", oneVote, func(_ context.Context, p *play) {
+		freeze(p, time.Hour)
+		r := p.request("a", p.shipFor("a"), "ada")
+		p.group.leave("everybody", "ada")
+		p.pass(2 * time.Hour)
+		p.expect(r.ID, releases.Cancelled, "has no right to any more")
+	})
+	timeless(t, "who lost the right while votes were missing is not served by the last of them", oneVote, func(_ context.Context, p *play) {
+		r := p.request("a", p.shipFor("a"), "ada")
+		p.group.leave("everybody", "ada")
+		p.refused(yes(p, r.ID, "grace"), releases.Stale, "has no right to any more")
+		p.expect(r.ID, releases.Cancelled, "has no right to any more")
+	})
+	timeless(t, "what was kept by a freeze is rendered again after it, also when votes are missing", oneVote, func(_ context.Context, p *play) {
+		freeze(p, time.Hour)
+		r := p.request("a", p.shipFor("a"), "ada")
+		p.chart.Add(1)
+		p.pass(2 * time.Hour)
+		if after := p.now(r.ID); after.Plan.Digest == r.Plan.Digest {
+			t.Error("it waits with the plan from before the freeze")
+		}
+		p.ok(yes(p, r.ID, "grace"))
+		p.pass(time.Second)
+		p.expect(r.ID, releases.Published, "")
+	})
+	timeless(t, "a broken glass passes a vote of which nobody knows whether it counts", func(env *releases.Environment) {
+		env.Approval.Needs = []releases.Need{{Count: 2, From: []string{"managers"}}}
+	}, func(ctx context.Context, p *play) {
+		p.access.Roles[3].Members = []string{"chat:heidi", "chat:ivan"}
+		p.again()
+		r := p.request("a", p.shipFor("a"), "ada")
+		p.ok(yes(p, r.ID, "grace"))
+		p.group.fall(true)
+		for _, who := range []string{"heidi", "ivan"} {
+			_, err := p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Reason: "it burns", By: chatActor(who)})
+			p.ok(err)
+		}
+		p.pass(time.Minute)
+		p.expect(r.ID, releases.Published, "")
+	})
+	timeless(t, "a glass does not pass what came up after it was asked for, unless that is said again", oneVote, func(ctx context.Context, p *play) {
+		bad := p.shipFor("a")
+		r := p.request("a", bad, "ada")
+		smash := func(who string) error {
+			_, err := p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Reason: "it burns", By: chatActor(who)})
+			return err
+		}
+		p.ok(smash("grace"))
+		_, err := p.service.MarkBad(ctx, releases.MarkAsk{ArtifactID: bad, Reason: "it deletes data", By: root})
+		p.ok(err)
+		p.refused(smash("heidi"), releases.Stale, "something else keeps")
+		p.expect(r.ID, releases.Waiting, "")
+		p.ok(smash("heidi"))
+		p.pass(time.Second)
+		p.expect(r.ID, releases.Published, "")
+		if passed := strings.Join(p.now(r.ID).Glass.Passed, "; "); !strings.Contains(passed, "it deletes data") {
+			t.Errorf("it is said to pass %s", passed)
+		}
+	})
+	timeless(t, "asking to break the glass lapses", oneVote, func(ctx context.Context, p *play) {
+		r := p.request("a", p.shipFor("a"), "ada")
+		_, err := p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Reason: "it burns", By: chatActor("grace")})
+		p.ok(err)
+		p.pass(61 * time.Minute)
+		_, err = p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, By: chatActor("heidi")})
+		p.refused(err, releases.Invalid, "reason: missing")
+	})
+	timeless(t, "a hold stops what a policy has asked for and people still vote on", oneVote, func(ctx context.Context, p *play) {
+		p.deploys = true
+		artifact := p.shipFor("a")
+		synctest.Wait()
+		all, err := p.service.Releases(ctx, releases.ReleaseQuery{ArtifactID: artifact})
+		p.ok(err)
+		r := all[0]
+		p.ok(p.service.Hold(ctx, "a", "production", "the load test", chatActor("ada"), time.Time{}))
+		p.ok(yes(p, r.ID, "grace"))
+		p.pass(time.Minute)
+		p.expect(r.ID, releases.Waiting, "automation is held: ada held it: the load test")
+		p.ok(p.service.Resume(ctx, "a", "production", chatActor("ada"), time.Time{}))
+		p.pass(time.Minute)
+		p.expect(r.ID, releases.Published, "")
+	})
+	timeless(t, "a rollback leaves somebody's hold as it is", nil, func(ctx context.Context, p *play) {
+		p.request("a", p.shipFor("a"), "ada")
+		p.request("a", p.shipFor("a"), "ada")
+		p.ok(p.service.Hold(ctx, "a", "production", "until the migration is done", chatActor("ada"), time.Time{}))
+		_, err := p.service.Rollback(ctx, releases.RollbackAsk{App: "a", Env: "production", By: chatActor("ivan")})
+		p.ok(err)
+		p.pass(time.Second)
+		states, err := p.service.Status(ctx, "production", "a")
+		p.ok(err)
+		if got := states[0].Hold.Why(); got != "ada held it: until the migration is done" {
+			t.Errorf("it is held because %s", got)
+		}
+	})
+	timeless(t, "votes on behalf of somebody fall when they take the delegation back", func(env *releases.Environment) {
+		env.Approval.Needs = []releases.Need{{Count: 2, From: []string{"security"}}}
+	}, func(ctx context.Context, p *play) {
+		p.group.leave("security", "heidi")
+		r := p.request("a", p.shipFor("a"), "ada")
+		p.ok(p.service.Delegate(ctx, releases.Delegation{From: chatActor("grace"), To: chatActor("heidi"), Until: time.Now().Add(time.Hour)}))
+		p.ok(yes(p, r.ID, "heidi"))
+		p.ok(p.service.EndDelegation(ctx, chatActor("grace")))
+		p.ok(yes(p, r.ID, "ivan"))
+		p.pass(time.Minute)
+		p.expect(r.ID, releases.Waiting, "1 of 2 approvals of security")
+	})
+	timeless(t, "the vote of a token falls when the token is revoked", func(env *releases.Environment) {
+		env.Approval.Needs = []releases.Need{{Count: 2, From: []string{"gates"}}}
+	}, func(ctx context.Context, p *play) {
+		p.access.Roles = append(p.access.Roles, commands.Role{Role: releases.Role{Name: "gates", Can: []string{releases.VerbApprove}}, Members: []string{"token:gate", "chat:grace", "chat:ivan"}})
+		p.again()
+		_, err := p.service.CreateToken(ctx, releases.Token{Name: "gate"}, root)
+		p.ok(err)
+		r := p.request("a", p.shipFor("a"), "ada")
+		gate := releases.Actor{Name: "gate", Via: releases.ViaAPI, User: "gate", Person: "api:gate"}
+		_, err = p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: gate})
+		p.ok(err)
+		p.expect(r.ID, releases.Waiting, "1 of 2 approvals of gates")
+		p.ok(p.service.RevokeToken(ctx, "gate", root))
+		p.ok(yes(p, r.ID, "ivan"))
+		p.pass(time.Minute)
+		p.expect(r.ID, releases.Waiting, "1 of 2 approvals of gates")
+		p.ok(yes(p, r.ID, "grace"))
+		p.pass(time.Minute)
+		p.expect(r.ID, releases.Published, "")
+	})
+	timeless(t, "the admin token is nobody's, and does not decide", oneVote, func(ctx context.Context, p *play) {
+		r := p.request("a", p.shipFor("a"), "ada")
+		_, err := p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: root})
+		p.refused(err, releases.NotAllowed, "the admin token is nobody's")
+		_, err = p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Reason: "it burns", By: root})
+		p.refused(err, releases.NotAllowed, "the admin token is nobody's")
+	})
+	timeless(t, "a release that goes back to waiting has its time again", func(env *releases.Environment) {
+		oneVote(env)
+		env.Approval.ExpiresAfter = 10 * time.Minute
+	}, func(_ context.Context, p *play) {
+		r := p.request("a", p.shipFor("a"), "ada")
+		p.repo.mu.Lock()
+		p.repo.down = true
+		p.repo.mu.Unlock()
+		p.ok(yes(p, r.ID, "grace"))
+		synctest.Wait()
+		p.group.leave("managers", "grace")
+		p.pass(20 * time.Minute)
+		p.repo.mu.Lock()
+		p.repo.down = false
+		p.repo.mu.Unlock()
+		p.pass(5 * time.Minute)
+		p.expect(r.ID, releases.Waiting, "0 of 1 approvals of managers")
+		p.pass(10 * time.Minute)
+		p.expect(r.ID, releases.Expired, "")
+	})
+	timeless(t, "what people say is one line, of bounded length, without credentials", nil, func(ctx context.Context, p *play) {
+		p.shipFor("a")
+		err := p.service.Hold(ctx, "a", "production", strings.Repeat("x", 401), chatActor("ada"), time.Time{})
+		p.refused(err, releases.Invalid, "reason: 401 characters are more than 400")
+		p.ok(p.service.Hold(ctx, "a", "production", "with gimletd_abcdefghijklmnopqrstuvwxyz\nand more", chatActor("ada"), time.Time{}))
+		states, err := p.service.Audit(ctx, releases.AuditQuery{App: "a", Limit: 100})
+		p.ok(err)
+		for _, r := range states {
+			if strings.Contains(r.Detail, "gimletd_") || strings.Contains(r.Detail, "\n") {
+				t.Errorf("the audit says %q", r.Detail)
+			}
+		}
 	})
 }
 
@@ -430,18 +655,18 @@ func TestClocksThatJump(t *testing.T) {
 		_, err := p.service.Freeze(ctx, releases.FreezeAsk{Env: "production", Until: time.Now().Add(time.Hour), Reason: "x", By: chatActor("ada")})
 		p.ok(err)
 		r := p.request("a", p.shipFor("a"), "ada")
-		p.skew = 90 * time.Minute
-		time.Sleep(time.Minute)
+		p.skew.Store(int64(90 * time.Minute))
+		p.pass(time.Minute)
 		p.expect(r.ID, releases.Published, "")
 	})
 	timeless(t, "back to before a freeze's beginning", nil, func(ctx context.Context, p *play) {
 		_, err := p.service.Freeze(ctx, releases.FreezeAsk{Env: "production", Until: time.Now().Add(time.Hour), Reason: "x", By: chatActor("ada")})
 		p.ok(err)
-		p.skew = -time.Hour
+		p.skew.Store(-int64(time.Hour))
 		r := p.request("a", p.shipFor("a"), "ada")
 		p.expect(r.ID, releases.Waiting, "is frozen") // it was declared, and did not end
-		p.skew = 0
-		time.Sleep(2 * time.Hour)
+		p.skew.Store(0)
+		p.pass(2 * time.Hour)
 		p.expect(r.ID, releases.Published, "")
 	})
 }

@@ -70,8 +70,13 @@ func (p *process) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	members := commands.Members{People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{}}
-	service := releases.NewService(releases.Parts{
+	var service *releases.Service
+	members := commands.Members{
+		People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{},
+		Token:       func(ctx context.Context, name string) (bool, error) { return service.TokenLives(ctx, name) },
+		Delegations: func(ctx context.Context) ([]releases.Delegation, error) { return service.Delegations(ctx) },
+	}
+	service = releases.NewService(releases.Parts{
 		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments, Access: members, Zone: p.config.zone(),
 		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
 	})

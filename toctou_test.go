@@ -20,12 +20,7 @@ func TestNothingElseThanWhatWasVotedOnIsCommitted(t *testing.T) {
 			p.t.Fatal(err)
 		}
 	}
-	leave := func(p *play, person string) {
-		p.group.mu.Lock()
-		defer p.group.mu.Unlock()
-		delete(p.group.members["managers"], person)
-		p.group.left["managers/"+person] = time.Now()
-	}
+	leave := func(p *play, person string) { p.group.leave("managers", person) }
 	for _, c := range []struct {
 		name   string
 		change func(p *play, r releases.Release)
@@ -59,13 +54,11 @@ func TestNothingElseThanWhatWasVotedOnIsCommitted(t *testing.T) {
 			store(p, func(tx releases.Tx) error { return tx.PutFiles(r.ID, nil) })
 		}, 0, releases.Failed, "no longer kept"},
 		{"the live folder", func(p *play, _ releases.Release) {
-			p.repo.mu.Lock()
-			defer p.repo.mu.Unlock()
-			p.repo.folders["production/web"] = releases.Folder{Tree: strings.Repeat("a", 40), Files: []releases.File{{Path: "by-hand.yaml", Content: []byte("x: 1\n")}}}
+			p.byHand("web")
 		}, 0, releases.Waiting, "0 of 2 approvals"},
 		{"a voter leaves the group", func(p *play, _ releases.Release) { leave(p, "heidi") }, 2 * time.Minute, releases.Waiting, "1 of 2 approvals"},
 		{"all voters leave", func(p *play, _ releases.Release) { leave(p, "heidi"); leave(p, "grace") }, 2 * time.Minute, releases.Waiting, "0 of 2 approvals"},
-		{"nobody knows any more who is in the group", func(p *play, _ releases.Release) { p.group.down = true }, 2 * time.Minute, releases.Approved, "cannot be told now"},
+		{"nobody knows any more who is in the group", func(p *play, _ releases.Release) { p.group.fall(true) }, 2 * time.Minute, releases.Approved, "cannot be told now"},
 		{"somebody freezes it", func(p *play, _ releases.Release) {
 			if _, err := p.service.Freeze(context.Background(), releases.FreezeAsk{Env: "production", Until: time.Now().Add(time.Hour), Reason: "a look", By: root}); err != nil {
 				p.t.Error(err)
@@ -103,7 +96,9 @@ func TestNothingElseThanWhatWasVotedOnIsCommitted(t *testing.T) {
 				p.repo.mu.Unlock()
 				r, _ := p.service.Release(ctx, made[0].ID)
 				for _, who := range []string{"grace", "heidi"} {
+					p.model.Lock()
 					p.votes = append(p.votes, modelVote{r.ID, r.Plan.Digest, who, ""})
+					p.model.Unlock()
 					if _, err := p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Digest: r.Plan.Digest, Yes: true, By: chatActor(who)}); err != nil {
 						t.Fatal(err)
 					}
@@ -114,7 +109,7 @@ func TestNothingElseThanWhatWasVotedOnIsCommitted(t *testing.T) {
 				p.repo.mu.Lock()
 				p.repo.down = false
 				p.repo.mu.Unlock()
-				time.Sleep(2 * time.Minute)
+				p.pass(2 * time.Minute)
 				after, err := p.service.Release(ctx, r.ID)
 				told := slices.ContainsFunc(after.Steps, func(s releases.Step) bool { return strings.Contains(s.Reason, c.reason) })
 				if err != nil || after.Status != c.status || !told {

@@ -44,6 +44,10 @@ type Members struct {
 	People      []Person
 	Roles       []Role
 	Directories map[string]bot.Directory // by platform
+	// Token reports whether there still is a token of the API with the name, for whom it speaks. Without it there are none.
+	Token func(ctx context.Context, name string) (bool, error)
+	// Delegations are those in force. Without it there are none.
+	Delegations func(ctx context.Context) ([]releases.Delegation, error)
 }
 
 // Platforms that are no chats.
@@ -79,8 +83,17 @@ func (m Members) Known(ctx context.Context, a releases.Actor) releases.Actor {
 
 // Fresh looks the actor up anew, and asks for the groups of the roles that matter.
 func (m Members) Fresh(ctx context.Context, a releases.Actor, verb, app, env string, since time.Time) releases.Actor {
-	if a.Root || a.User == "" {
+	if (a.Root && (a.Via != console || len(m.Roles) == 0)) || a.User == "" {
 		return a
+	}
+	if a.Via == api && m.Token != nil {
+		if lives, err := m.Token(ctx, a.User); err != nil || !lives {
+			a.Roles, a.Doubt = nil, ""
+			if err != nil {
+				a.Doubt = "whether its token still is good is not known"
+			}
+			return a
+		}
 	}
 	if now, err := m.Identify(ctx, bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email}); err == nil {
 		a = now
@@ -229,11 +242,52 @@ func (m Members) Voters(ctx context.Context, r releases.Release) (channels []bot
 			}
 		}
 	}
-	return channels, err
+	return m.delegated(ctx, r, channels), err
+}
+
+// delegated adds those who may vote on behalf of one of the people.
+func (m Members) delegated(ctx context.Context, r releases.Release, channels []bot.Channel) []bot.Channel {
+	if m.Delegations == nil {
+		return channels
+	}
+	all, err := m.Delegations(ctx)
+	if err != nil {
+		return channels // a reminder is a courtesy
+	}
+	for _, d := range all {
+		from, to := m.Direct(d.From), m.Direct(d.To)
+		if to != "" && slices.Contains(channels, from) && !slices.Contains(channels, to) && !m.done(r, to) {
+			channels = append(channels, to)
+		}
+	}
+	return channels
+}
+
+// Direct is the channel in which somebody alone reads: of the chat that they spoke from, or of another account of theirs. It
+// is "" when there is none.
+func (m Members) Direct(a releases.Actor) bot.Channel {
+	if a.User != "" && m.Directories[a.Via] != nil {
+		return bot.Channel(a.Via + ":" + a.User)
+	}
+	for _, p := range m.People {
+		if a.Person != "person:"+strings.ToLower(p.Email) {
+			continue
+		}
+		for _, platform := range slices.Sorted(maps.Keys(p.Accounts)) {
+			if m.Directories[platform] != nil && p.Accounts[platform] != "" {
+				return bot.Channel(platform + ":" + p.Accounts[platform])
+			}
+		}
+	}
+	if a.Via == console {
+		return console
+	}
+	return ""
 }
 
 func (m Members) votes(role Role, r releases.Release) bool {
-	if r.Approval != nil && len(r.Approval.From()) > 0 {
+	anybody := r.Approval == nil || slices.ContainsFunc(r.Approval.Needs, func(n releases.Need) bool { return len(n.From) == 0 })
+	if !anybody {
 		return slices.Contains(r.Approval.From(), role.Name)
 	}
 	actor := releases.Actor{Roles: []string{role.Name}}
@@ -298,10 +352,14 @@ func (m Members) Check(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
-// Groups returns the groups and people to mention when the release asks for votes.
-func (m Members) Groups(r releases.Release) (mentions []string) {
+// Groups returns the groups and people to mention when the release asks for those who may approve it, or break the glass.
+func (m Members) Groups(r releases.Release, verb string) (mentions []string) {
 	for _, role := range m.Roles {
-		if !m.votes(role, r) {
+		wanted := m.votes(role, r)
+		if verb != releases.VerbApprove {
+			wanted = releases.Allow([]releases.Role{role.Role}, releases.Actor{Roles: []string{role.Name}}, verb, r.App, r.Env) == nil
+		}
+		if !wanted {
 			continue
 		}
 		for _, name := range role.Members {

@@ -43,21 +43,18 @@ func (c call) lock(ctx context.Context, take bool) (bot.Reply, error) {
 		until = c.now().Add(lockFor)
 	}
 	app, env := everything(c.words[paramApp]), c.words[paramEnv]
-	if err := c.appKnown(ctx, app, env); err != nil {
-		return bot.Reply{}, err
-	}
 	l, err := c.releases.Lock(ctx, releases.LockAsk{App: app, Env: env, Until: until, Reason: reason, Take: take, By: c.actor, At: c.at})
 	if releases.KindOf(err) == releases.Conflict && !take {
 		return bot.Say(bot.Message{
 			Tone: bot.Warning, Title: sentence(err.Error()), Footer: "they are told when it is taken from them",
 			Buttons: []bot.Button{{
-				Label: "Take it over", Tone: bot.Bad, Args: []string{"/gimlet", "steal", app, env, c.words["reason"]},
+				Label: "Take it over", Tone: bot.Bad, Args: []string{"/gimlet", "steal", app, env, until.In(c.zone).Format("until 2006-01-02 15:04 ") + reason},
 				Confirm: fmt.Sprintf("Take the lock on %s from who has it?", releases.Lock{App: app, Env: env}.Where()),
 			}},
 		}), nil
 	}
 	if err != nil {
-		return bot.Reply{}, err
+		return bot.Reply{}, c.swapped(err)
 	}
 	return c.told(env, bot.Message{Tone: bot.Good, Title: fmt.Sprintf("You have locked %s until %s", l.Where(), releases.Moment(l.Until, c.zone))}), nil
 }
@@ -68,21 +65,6 @@ func everything(word string) string {
 		return releases.AllApps
 	}
 	return word
-}
-
-// appKnown refuses the name of an app that nothing was shipped for: a lock on a misspelt name would keep nobody out.
-func (c call) appKnown(ctx context.Context, app, env string) error {
-	if app == releases.AllApps {
-		return nil
-	}
-	if _, err := c.releases.Status(ctx, env, app); err != nil {
-		return err
-	}
-	apps, err := c.releases.Apps(ctx)
-	if err != nil || slices.Contains(apps, app) {
-		return err
-	}
-	return c.swapped(releases.Errorf(releases.NotFound, "there is no app %q: no artifact was shipped for it", app))
 }
 
 // The words by which buttons say which lock they mean, and that the person was asked once more.
@@ -132,7 +114,7 @@ func freezeCommand() command {
 		if until.IsZero() {
 			return bot.Reply{}, releases.Errorf(releases.Invalid, "until when? A freeze has an end: %s", whenUsage)
 		}
-		made, err := c.releases.Freeze(ctx, releases.FreezeAsk{Env: everything(c.words[paramEnv]), Until: until, Reason: reason, By: c.actor, At: c.at})
+		made, err := c.releases.Freeze(ctx, releases.FreezeAsk{Env: everything(c.words[paramEnv]), Until: until, Reason: reason, By: c.actor, At: c.at, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, err
 		}
@@ -247,7 +229,7 @@ func breakGlassCommand() command {
 	spec := bot.Spec{Name: "gimlet break-glass", Summary: "with a second person: let a release pass what keeps it back", Params: []bot.Param{releaseParam(), reasonParam()}}
 	return command{Spec: spec, run: func(ctx context.Context, c call) (bot.Reply, error) {
 		digest, reason := releases.CutPlanWord(c.words["reason"])
-		r, err := c.releases.BreakGlass(ctx, releases.GlassAsk{ReleaseID: c.words["release"], Digest: digest, Reason: reason, By: c.actor, At: c.at})
+		r, err := c.releases.BreakGlass(ctx, releases.GlassAsk{ReleaseID: c.words["release"], Digest: digest, Reason: reason, By: c.actor, At: c.at, Request: c.request})
 		if err != nil {
 			return bot.Reply{}, err
 		}

@@ -105,9 +105,12 @@ func (c call) waitingForMe(ctx context.Context) (page []bot.Message, err error) 
 	if err != nil {
 		return nil, err
 	}
+	may, err := c.mayVote(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range found {
-		if !r.Needs(releases.BlockVotes) || c.access.Allow(c.actor, releases.VerbApprove, r.App, r.Env) != nil || r.Approval == nil || r.Approval.Eligible(r, c.actor) != nil ||
-			slices.ContainsFunc(r.Approvers(), c.actor.Is) || len(page) == most {
+		if !r.Needs(releases.BlockVotes) || r.Approval == nil || !may(r) || slices.ContainsFunc(r.Approvers(), c.actor.Is) || len(page) == most {
 			continue
 		}
 		m := bot.Message{
@@ -121,6 +124,30 @@ func (c call) waitingForMe(ctx context.Context) (page []bot.Message, err error) 
 		page = []bot.Message{{Title: "Nothing waits for your approval", Tone: bot.Good}}
 	}
 	return page, nil
+}
+
+// mayVote tells whether the person may vote on a release: by themselves, or on behalf of somebody who is away.
+func (c call) mayVote(ctx context.Context) (func(r releases.Release) bool, error) {
+	all, err := c.releases.Delegations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	behalf := []releases.Vote{{By: c.actor}}
+	for _, d := range all {
+		if d.To.Is(c.actor) {
+			from := c.access.Known(ctx, d.From)
+			behalf = append(behalf, releases.Vote{By: c.actor, For: &from})
+		}
+	}
+	return func(r releases.Release) bool {
+		return slices.ContainsFunc(behalf, func(v releases.Vote) bool {
+			authority := v.By
+			if v.For != nil {
+				authority = *v.For
+			}
+			return c.access.Allow(authority, releases.VerbApprove, r.App, r.Env) == nil && r.Approval.Counts(r, v) == nil
+		})
+	}, nil
 }
 
 func (c call) mineToday(ctx context.Context) (bot.Message, error) {

@@ -71,7 +71,7 @@ func rollbackCommand() command {
 // hazardous shows what a typed rollback would not bring back, or destroy, before it is done; ask is false when there is
 // nothing to show. It never stands in the way: what cannot be found out is not asked.
 func (c call) hazardous(ctx context.Context) (reply bot.Reply, ask bool) {
-	if c.of != "" || c.clicked { // the button asked already
+	if c.of != "" { // the button asked already
 		return reply, false
 	}
 	target, p, err := c.releases.ReviewRollback(ctx, releases.RollbackAsk{App: c.words[paramApp], Env: c.words[paramEnv], To: c.words[paramVersion]})

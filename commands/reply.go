@@ -3,6 +3,7 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,11 @@ import (
 // explain turns an error into what people read. It is the one place of this package that does.
 func explain(spec bot.Spec, args []string, err error) bot.Reply {
 	if ambiguous, ok := errors.AsType[*releases.Ambiguous](err); ok {
-		return choice(fmt.Sprintf("%q could be several versions. Which?", ambiguous.Word), spec, args, ambiguous.Options)
+		title := fmt.Sprintf("%q could be several versions. Which?", ambiguous.Word)
+		if ambiguous.Word == "" {
+			title = "There are several. Which?"
+		}
+		return choice(title, spec, args, ambiguous.Word, ambiguous.Options)
 	}
 	m := bot.Message{Tone: bot.Warning}
 	title, body, _ := strings.Cut(releases.Redact(err.Error()), "\n")
@@ -24,11 +29,17 @@ func explain(spec bot.Spec, args []string, err error) bot.Reply {
 	return bot.Say(m)
 }
 
-// choice offers the options in place of the command's last word.
-func choice(title string, spec bot.Spec, args []string, options []releases.Option) bot.Reply {
+// choice offers the options in place of the ambiguous word, or after all words when one was left out.
+func choice(title string, spec bot.Spec, args []string, word string, options []releases.Option) bot.Reply {
 	m := bot.Message{Title: title}
+	at := slices.Index(args, word)
+	if word == "" || at < 0 {
+		at, args = len(args), append(slices.Clone(args), "")
+	}
 	for _, o := range options {
-		m.Buttons = append(m.Buttons, bot.Button{Label: o.Label, Args: append(append(typed(spec), args[:len(args)-1]...), o.Word)})
+		words := slices.Clone(args)
+		words[at] = o.Word
+		m.Buttons = append(m.Buttons, bot.Button{Label: o.Label, Args: append(typed(spec), words...)})
 	}
 	return bot.Say(m)
 }

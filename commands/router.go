@@ -88,7 +88,6 @@ type call struct {
 	channel bot.Channel
 	request string // the request's id
 	of      string // the release that a rollback is to take back
-	clicked bool
 	at      time.Time
 }
 
@@ -135,7 +134,7 @@ func (r *Router) run(ctx context.Context, c command, args []string, req bot.Requ
 	if err != nil {
 		return bot.Reply{}, err
 	}
-	return c.run(ctx, call{Router: r, words: words, actor: actor, user: req.User, channel: req.Channel, request: req.ID, at: req.At, clicked: req.Clicked})
+	return c.run(ctx, call{Router: r, words: words, actor: actor, user: req.User, channel: req.Channel, request: req.ID, at: req.At})
 }
 
 func (r *Router) unknown(name string) bot.Reply {

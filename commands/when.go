@@ -77,6 +77,9 @@ func parseUntil(words []string, now time.Time) (until time.Time, used int, err e
 			used++
 		}
 	}
+	if named && !timed && len(words) > used && words[used][0] >= '0' && words[used][0] <= '9' { // meant as a time of day, and not one
+		return until, 0, badWhen("until " + words[0] + " " + words[used])
+	}
 	if !named && !timed {
 		return until, 0, badWhen(strings.Join(append([]string{"until"}, words[:min(2, len(words))]...), " "))
 	}

@@ -22,6 +22,8 @@ type Note struct {
 	DiffOf string
 	// AskFor is the release whose approvers are to be mentioned.
 	AskFor *releases.Release
+	// Verb is the right that those have who are mentioned; "" is that to approve.
+	Verb string
 	// Once is told and never changed.
 	Once bool
 	// Decides ends the asking for votes: what still waits to be asked in the message's thread is not asked, or, with
@@ -56,8 +58,14 @@ func released(r releases.Release, zone *time.Location) []Note {
 		n.Key, n.Under, n.Once = key+"/"+name, key, true
 		notes = append(notes, n)
 	}
+	if asked := r.Glass; r.Status == releases.Waiting && asked != nil && r.Plan != nil && asked.Digest == r.Plan.Digest {
+		thread(fmt.Sprintf("glass?/%s/%d", r.PlanWord(), asked.At.Unix()), Note{Broadcast: true, AskFor: &r, Verb: releases.VerbBreakGlass, Message: bot.Message{
+			Tone: bot.Warning, Title: fmt.Sprintf("%s wants to break the glass for %s", asked.By.Name, what(r)), Body: asked.Reason,
+			Fields: fields("it would pass", strings.Join(asked.Passed, "; ")), Footer: "a second person has to agree, within an hour: Break the glass is on the message above",
+		}})
+	}
 	if broken(r) && slices.Contains([]releases.Status{releases.Approved, releases.Publishing, releases.Published}, r.Status) {
-		thread("glass", Note{Broadcast: true, Message: glass(r, what(r))})
+		thread("glass/"+r.PlanWord(), Note{Broadcast: true, Message: glass(r, what(r))})
 	}
 	switch {
 	case r.Status == releases.Waiting && r.Needs(releases.BlockVotes) && len(r.Standing()) == 0:
@@ -233,6 +241,9 @@ func ballot(m bot.Message, r releases.Release, what string, zone *time.Location)
 		}
 	} else {
 		m.Fields = append(m.Fields, decided(r, zone)...)
+	}
+	if r.Queued() {
+		m.Footer += " · goes on by itself; if it cannot wait: /gimlet break-glass " + r.ID + " <why>"
 	}
 	if !r.Expires.IsZero() {
 		m.Fields = append(m.Fields, bot.Field{Name: "expires", Value: at(r.Expires, zone)})

@@ -57,7 +57,7 @@ func unlockButton(l releases.Lock) bot.Button {
 func lock(o releases.Outcome, zone *time.Location) []Note {
 	l := *o.Lock
 	if o.Ended != "" {
-		m := bot.Message{Tone: bot.Good, Title: "Unlocked: " + l.Where(), Body: "It was: " + l.Reason, Footer: fmt.Sprintf("locked by %s · unlocked by %s", l.Owner.Name, because(o))}
+		m := bot.Message{Tone: bot.Good, Title: "Unlocked: " + l.Where(), Body: "It was: " + l.Reason, Fields: fields("still", o.Still), Footer: fmt.Sprintf("locked by %s · unlocked by %s", l.Owner.Name, because(o))}
 		return ended(lockKey(l), m)
 	}
 	m := bot.Message{
@@ -90,6 +90,9 @@ func freeze(o releases.Outcome, zone *time.Location) []Note {
 	key := "freeze/" + f.Env + "/" + f.ID
 	if o.Ended != "" {
 		m := bot.Message{Tone: bot.Good, Title: fmt.Sprintf("The freeze of %s is over", f.Env), Body: "What waited goes on, one by one.", Footer: strings.TrimPrefix(f.Title(), "the freeze ")}
+		if o.Still != "" {
+			m.Tone, m.Title, m.Body = bot.Warning, fmt.Sprintf("A freeze of %s is over, and another is on", f.Env), strings.ToUpper(o.Still[:1])+o.Still[1:]+"."
+		}
 		if !f.Lifted.IsZero() {
 			m.Footer += fmt.Sprintf(" · ended by %s, %s before its time", o.Ended, span(f.Until.Sub(f.Lifted)))
 		}
@@ -124,11 +127,11 @@ func span(d time.Duration) string {
 
 func mark(o releases.Outcome) []Note {
 	m := *o.Mark
-	what := m.Version.RepositoryName + " " + m.Version.Short()
+	what, key := m.Version.RepositoryName+" "+m.Version.Short(), fmt.Sprintf("mark/%s/%d", m.ArtifactID, m.At.Unix())
 	if o.Ended != "" {
-		return ended("mark/"+m.ArtifactID, bot.Message{Tone: bot.Good, Title: "May be released again: " + what, Body: m.Reason, Footer: "the mark was taken away by " + o.Ended})
+		return ended(key, bot.Message{Tone: bot.Good, Title: "May be released again: " + what, Body: "It was: " + m.Reason, Footer: "the mark was taken away by " + because(o)})
 	}
-	return []Note{{Key: "mark/" + m.ArtifactID, Message: bot.Message{
+	return []Note{{Key: key, Message: bot.Message{
 		Tone: bot.Bad, Title: "Bad version: " + what, Body: m.Reason + "\nIt is not offered and no policy releases it. To release it all the same takes breaking the glass.",
 		Footer: "marked by " + m.By.Name,
 	}}}
@@ -171,7 +174,7 @@ func Personal(o releases.Outcome, zone *time.Location) (who releases.Actor, n No
 		return o.Was.Owner, Note{Key: "taken/" + o.Was.ID, Once: true, Message: bot.Message{
 			Tone: bot.Warning, Title: fmt.Sprintf("%s took your lock on %s over", o.Lock.Owner.Name, o.Was.Where()), Body: o.Lock.Reason, Footer: "until " + at(o.Lock.Until, zone),
 		}}, true
-	case o.Kind == releases.LockChanged && o.Ended != "" && o.Ended != o.Lock.Owner.Name:
+	case o.Kind == releases.LockChanged && o.By != nil && o.By.Via != "gimletd" && !o.By.Is(o.Lock.Owner):
 		return o.Lock.Owner, Note{Key: "taken/" + o.Lock.ID, Once: true, Message: bot.Message{
 			Tone: bot.Warning, Title: "Your lock on " + o.Lock.Where() + " is over", Body: because(o),
 		}}, true

@@ -48,8 +48,10 @@ type Ledger interface {
 type Approvers interface {
 	// Voters are the direct channels of those who may vote and have not.
 	Voters(ctx context.Context, r releases.Release) ([]bot.Channel, error)
-	// Groups are the names to mention.
-	Groups(r releases.Release) []string
+	// Groups are the names to mention of those who have the right to the verb.
+	Groups(r releases.Release, verb string) []string
+	// Direct is the channel of a person alone; "" when there is none.
+	Direct(a releases.Actor) bot.Channel
 }
 
 // Diffs gives the whole diff of a release.
@@ -165,7 +167,7 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 		}
 	}
 	if who, n, ok := Personal(o, d.Zone); ok {
-		if channel := d.directly(who); channel != "" {
+		if channel := d.Approvers.Direct(who); channel != "" {
 			add(channel, n)
 		}
 	}
@@ -188,18 +190,6 @@ func (d *Dispatcher) spread(ctx context.Context, o releases.Outcome) {
 		return
 	}
 	d.told(ctx, t)
-}
-
-// directly is the channel of a person alone; "" when they have none that is known.
-func (d *Dispatcher) directly(a releases.Actor) bot.Channel {
-	platform, known := d.Platforms[a.Via]
-	switch {
-	case !known || a.User == "":
-		return ""
-	case platform.EditEvery == 0:
-		return bot.Channel(a.Via) // a terminal has one channel
-	}
-	return bot.Channel(a.Via + ":" + a.User)
 }
 
 // begin takes an outcome in hand.

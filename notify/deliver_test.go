@@ -88,7 +88,7 @@ func (m *memory) SetSent(_ context.Context, key, ref string) error {
 
 func (m *memory) Diff(context.Context, string) (string, error) { return "+a\n", nil }
 
-func (m *memory) Groups(releases.Release) []string { return []string{"slack:@managers"} }
+func (m *memory) Groups(releases.Release, string) []string { return []string{"slack:@managers"} }
 
 func (m *memory) Voters(context.Context, releases.Release) ([]bot.Channel, error) {
 	return []bot.Channel{"slack:U1", "slack:U2"}, nil
@@ -401,3 +401,5 @@ func TestNobodyIsRemindedOfWhatWasDecidedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+func (m *memory) Direct(a releases.Actor) bot.Channel { return bot.Channel(a.Via + ":" + a.User) }

@@ -307,7 +307,11 @@ func (l *line) post(ctx context.Context, n Note) (bot.Post, error) {
 		}
 	}
 	if n.AskFor != nil {
-		post.Mentions = l.Approvers.Groups(*n.AskFor)
+		verb := n.Verb
+		if verb == "" {
+			verb = releases.VerbApprove
+		}
+		post.Mentions = l.Approvers.Groups(*n.AskFor, verb)
 	}
 	return post, nil
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Record is an entry of the audit: who did what, by which door, and what came of it. Each holds the hash of the one
@@ -20,8 +22,9 @@ type Record struct {
 	At       time.Time `json:"at"`
 	Action   string    `json:"action"`
 	Actor    string    `json:"actor"`
-	Person   string    `json:"person,omitempty"` // their identity, whatever name they go by
-	Door     string    `json:"door"`             // console, slack, api, policy; gimletd for what it does by itself
+	Person   string    `json:"person,omitempty"`  // their identity, whatever name they go by
+	Door     string    `json:"door"`              // console, slack, api, policy; gimletd for what it does by itself
+	Account  string    `json:"account,omitempty"` // there: a user's id, a token's name
 	Roles    []string  `json:"roles,omitempty"`
 	Release  string    `json:"release,omitempty"`
 	App      string    `json:"app,omitempty"`
@@ -75,6 +78,7 @@ type Anchor struct {
 	Seq    uint64
 	Hash   string
 	Commit string
+	At     time.Time // when it was committed
 }
 
 // ParseAnchor reads what Head has written.
@@ -83,6 +87,9 @@ func ParseAnchor(text, commit string) (Anchor, bool) {
 	n, err := strconv.ParseUint(seq, 10, 64)
 	return Anchor{Seq: n, Hash: hash, Commit: commit}, err == nil && n > 0 && len(hash) == 2*sha256.Size
 }
+
+// ErrUnread says that an audit could not be read to its end, so nothing is known of it.
+var ErrUnread = errors.New("the audit cannot be read")
 
 // VerifyAudit checks a chain of records, one line of JSON each, from the first on, against its head and against anchors.
 // The error names the first record that is wrong.
@@ -94,7 +101,7 @@ func VerifyAudit(lines iter.Seq2[[]byte, error], head *Anchor, anchors []Anchor)
 	var last Record
 	for line, err := range lines {
 		if err != nil {
-			return last.Seq, err
+			return last.Seq, fmt.Errorf("%w after record %d: %w", ErrUnread, last.Seq, err)
 		}
 		r, err := verifyRecord(line, last)
 		if err != nil {
@@ -157,7 +164,7 @@ func itself() Actor { return Actor{Name: "gimletd", Via: "gimletd"} }
 
 // by begins a record of something that the actor does.
 func (s *Service) by(a Actor, action string) Record {
-	r := Record{At: s.now(), Action: action, Actor: a.Name, Door: a.Via, Roles: a.Roles}
+	r := Record{At: s.now(), Action: action, Actor: a.Name, Door: a.Via, Account: a.User, Roles: a.Roles}
 	if a.Person != "" {
 		r.Person = a.Person
 	}
@@ -179,12 +186,21 @@ func (s *Service) record(tx Tx, r Record) error {
 	if err != nil {
 		return err
 	}
-	r.Detail, r.Refused = Redact(r.Detail), Redact(r.Refused)
+	r.Detail, r.Refused = recorded(r.Detail), recorded(r.Refused)
 	sealed, err := r.Seal(last)
 	if err != nil {
 		return err
 	}
 	return tx.PutRecord(sealed)
+}
+
+// recorded is a text as the audit keeps it.
+func recorded(text string) string {
+	const most = 2000
+	if text = Redact(text); utf8.RuneCountInString(text) > most {
+		text = string([]rune(text)[:most-1]) + "…"
+	}
+	return text
 }
 
 // refusing writes what was refused into the audit and returns the error as it is. What is only misspelt is no refusal.
@@ -195,6 +211,7 @@ func (s *Service) refusing(ctx context.Context, r Record, err error) error {
 		return err
 	}
 	r.Refused = err.Error()
+	ctx = context.WithoutCancel(ctx) // who asked may have gone: it was refused all the same
 	if failed := s.store.Update(ctx, func(tx Tx) error { return s.record(tx, r) }); failed != nil {
 		s.log.Error("a refusal is not in the audit", "action", r.Action, "actor", r.Actor, "err", failed)
 	}
@@ -240,11 +257,14 @@ func (s *Service) AuditLines(ctx context.Context, after uint64, limit int) (line
 			return err
 		}
 		head = Anchor{Seq: last.Seq, Hash: last.Hash}
+		const most = 4 << 20 // bytes
+		size := 0
 		for line, err := range tx.AuditFrom(after + 1) {
 			if err != nil {
 				return err
 			}
-			if lines = append(lines, bytes.Clone(line)); len(lines) == limit {
+			size += len(line)
+			if lines = append(lines, bytes.Clone(line)); len(lines) == limit || size > most {
 				return nil
 			}
 		}

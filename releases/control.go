@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // AllApps stands for every app of an environment.
@@ -43,7 +44,8 @@ type Freeze struct {
 	Until  time.Time `json:"until"`
 	Lifted time.Time `json:"lifted,omitzero"` // ended before its time
 	// Rollbacks says that it stops rollbacks, too.
-	Rollbacks bool `json:"rollbacks,omitempty"`
+	Rollbacks bool   `json:"rollbacks,omitempty"`
+	Request   string `json:"request,omitempty"` // that declared it
 }
 
 // in reports whether the freeze is on. A declared one has begun, whatever the clock says after a jump.
@@ -99,12 +101,13 @@ type Delegation struct {
 
 // Glass is what lets a release pass what keeps it back: two people, and a reason.
 type Glass struct {
-	By     Actor     `json:"by"`
-	Second *Actor    `json:"second,omitempty"`
-	Reason string    `json:"reason"`
-	Digest string    `json:"digest"` // of the plan that they saw
-	Passed []string  `json:"passed,omitempty"`
-	At     time.Time `json:"at"`
+	By      Actor     `json:"by"`
+	Second  *Actor    `json:"second,omitempty"`
+	Reason  string    `json:"reason"`
+	Digest  string    `json:"digest"`            // of the plan that they saw
+	Passed  []string  `json:"passed,omitempty"`  // what it passes
+	Request string    `json:"request,omitempty"` // that asked
+	At      time.Time `json:"at"`
 }
 
 // broken reports whether two people have broken the glass for the release's plan as it is.
@@ -132,6 +135,7 @@ const (
 	BlockLock   = "lock"
 	BlockFreeze = "freeze"
 	BlockMark   = "mark" // the artifact is marked as not to be released
+	BlockHold   = "hold" // automation is held; only of what a policy has asked for
 )
 
 // Block is something that keeps a planned release from going out.
@@ -147,6 +151,7 @@ type Controls struct {
 	Locks     []Lock
 	Freezes   []Freeze
 	Mark      *Mark
+	Hold      *Hold
 	Rollbacks []string // the kinds of Block that stop a rollback, too
 	Zone      *time.Location
 }
@@ -157,8 +162,11 @@ func Gate(r Release, c Controls, now time.Time) (blocks []Block) {
 		return nil
 	}
 	stops := func(kind string) bool { return r.Kind != KindRollback || slices.Contains(c.Rollbacks, kind) }
-	if c.Mark != nil { // a rollback goes to a marked version only when it is named
+	if c.Mark != nil { // also a rollback, which goes to such a version only when it was named
 		blocks = append(blocks, Block{Kind: BlockMark, Text: fmt.Sprintf("%s is marked as bad by %s: %s", c.Mark.Version.Short(), c.Mark.By.Name, c.Mark.Reason)})
+	}
+	if c.Hold != nil && r.Policy != "" {
+		blocks = append(blocks, Block{Kind: BlockHold, Text: c.Hold.explain(Target{App: r.App, Env: r.Env})})
 	}
 	for _, f := range c.Freezes {
 		if stops(BlockFreeze) && f.in(now) {
@@ -184,8 +192,10 @@ func (r Release) Needs(kind string) bool {
 }
 
 // Queued reports whether something else than votes keeps the release back.
-func (r Release) Queued() bool {
-	return slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Kind != BlockVotes })
+func (r Release) Queued() bool { return queued(r.Blocks) }
+
+func queued(blocks []Block) bool {
+	return slices.ContainsFunc(blocks, func(b Block) bool { return b.Kind != BlockVotes })
 }
 
 func reasonOf(blocks []Block) string {
@@ -211,6 +221,9 @@ func (s *Service) controls(tx Tx, r Release, env Environment) (c Controls, err e
 		return c, err
 	}
 	if c.Freezes, err = s.freezes(tx, env, s.now()); err != nil {
+		return c, err
+	}
+	if c.Hold, err = tx.Hold(r.App, r.Env); err != nil {
 		return c, err
 	}
 	c.Mark, err = tx.Mark(r.ArtifactID)
@@ -255,4 +268,28 @@ func (p PlannedFreeze) at(env Environment, from, until time.Time) Freeze {
 		ID: p.Name + " " + from.UTC().Format(time.RFC3339), Env: env.Name, Name: p.Name, Reason: p.Reason, From: from, Until: until,
 		Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze),
 	}
+}
+
+// maxReason bounds what people say of something, in characters: it goes into messages, commits and the audit.
+const maxReason = 400
+
+// plainText makes one line of what somebody says, without what looks like a credential.
+func plainText(field, text string) (string, error) {
+	text = Redact(strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " "))
+	if n := utf8.RuneCountInString(text); n > maxReason {
+		return "", Errorf(Invalid, "%s: %d characters are more than %d; a sentence is enough", field, n, maxReason)
+	}
+	return text, nil
+}
+
+// shippedFor refuses an app that nothing was shipped for in the environment: a misspelt name would control nothing.
+func shippedFor(tx Tx, app, env string) error {
+	if app == AllApps {
+		return nil
+	}
+	known, err := tx.Artifacts(ArtifactQuery{Target: Target{App: app, Env: env}, Limit: 1})
+	if err != nil || len(known) > 0 {
+		return err
+	}
+	return versions{tx: tx, target: Target{App: app, Env: env}}.unknownApp()
 }

@@ -34,6 +34,8 @@ type Outcome struct {
 	// Ended is who ended the hold, lock, freeze or mark, and Why; "" while it is in force.
 	Ended      string      `json:"ended,omitempty"`
 	Why        string      `json:"why,omitempty"`
+	By         *Actor      `json:"by,omitempty"`    // the same, as a person
+	Still      string      `json:"still,omitempty"` // what goes on keeping releases back where something has ended
 	Delegation *Delegation `json:"delegation,omitempty"`
 }
 

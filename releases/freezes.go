@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,8 @@ type FreezeAsk struct {
 	ID     string // to end: which; "" when there is only one
 	By     Actor
 	At     time.Time
+	// Request is the same for the same call that comes again.
+	Request string
 }
 
 // AllEnvironments stands for every environment.
@@ -26,8 +29,13 @@ func (s *Service) Freeze(ctx context.Context, ask FreezeAsk) (made []Freeze, err
 	if err != nil {
 		return nil, err
 	}
+	if ask.Reason, err = plainText("reason", ask.Reason); err != nil {
+		return nil, err
+	}
 	now := s.now()
 	switch {
+	case ask.Until.IsZero():
+		return nil, Errorf(Invalid, "until: missing; a freeze has an end")
 	case ask.Reason == "":
 		return nil, Errorf(Invalid, "reason: missing; whoever is kept waiting wants to know why")
 	case !now.Before(ask.Until):
@@ -45,7 +53,15 @@ func (s *Service) Freeze(ctx context.Context, ask FreezeAsk) (made []Freeze, err
 	err = s.store.Update(ctx, func(tx Tx) error {
 		made = nil
 		for _, env := range envs {
-			f := Freeze{Env: env.Name, Reason: ask.Reason, By: ask.By, From: now, Until: ask.Until, Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze)}
+			known, err := tx.Freezes(env.Name)
+			if err != nil {
+				return err
+			}
+			if i := slices.IndexFunc(known, func(f Freeze) bool { return ask.Request != "" && f.Request == ask.Request }); i >= 0 {
+				made = append(made, known[i]) // it was done in an earlier life
+				continue
+			}
+			f := Freeze{Request: ask.Request, Env: env.Name, Reason: ask.Reason, By: ask.By, From: now, Until: ask.Until, Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze)}
 			if f.ID, err = newID("f-", func(string) (bool, error) { return false, nil }); err != nil {
 				return err
 			}
@@ -88,6 +104,19 @@ func (s *Service) tellFreeze(tx Tx, f Freeze, action string, by Actor) error {
 	o := Outcome{At: s.now(), Kind: FreezeChanged, Freeze: &f}
 	if !f.Lifted.IsZero() || !s.now().Before(f.Until) {
 		o.Ended = by.Name
+		env, err := s.environment(f.Env)
+		if err != nil {
+			return err
+		}
+		others, err := s.freezes(tx, env, s.now())
+		if err != nil {
+			return err
+		}
+		for _, other := range others {
+			if other.ID != f.ID {
+				o.Still = fmt.Sprintf("it stays frozen until %s: %s", Moment(other.Until, s.zone), other.Title())
+			}
+		}
 	}
 	return tx.Publish(o)
 }
@@ -121,7 +150,7 @@ func (s *Service) Unfreeze(ctx context.Context, ask FreezeAsk) (ended []Freeze, 
 		case len(ended) == 0:
 			return Errorf(NotFound, "there is no freeze %sin %s to end", strings.TrimPrefix(ask.ID+" ", " "), ask.Env)
 		case len(ended) > 1 && ask.ID == "" && ask.Env != AllEnvironments:
-			ambiguous := &Ambiguous{Word: ask.Env}
+			ambiguous := &Ambiguous{}
 			for _, f := range ended {
 				ambiguous.Options = append(ambiguous.Options, Option{Word: f.ID, Label: f.ID + " until " + Moment(f.Until, s.zone) + " (" + f.Title() + ")"})
 			}

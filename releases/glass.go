@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,6 +12,7 @@ type GlassAsk struct {
 	ReleaseID string
 	Digest    string // as in Ballot
 	Reason    string // needed of the first person
+	Request   string // the same for the same call that comes again
 	By        Actor
 	At        time.Time
 }
@@ -22,6 +24,9 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 		return r, err
 	}
 	record := s.by(ask.By, "glass.asked").about(r)
+	if ask.Reason, err = plainText("reason", ask.Reason); err != nil {
+		return r, err
+	}
 	record.Detail = ask.Reason
 	by, err := s.allow(ctx, ask.By, VerbBreakGlass, r.App, r.Env, ask.At)
 	if err != nil {
@@ -31,29 +36,56 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 	if r.Glass != nil {
 		_, first = s.allow(ctx, r.Glass.By, VerbBreakGlass, r.App, r.Env, ask.At)
 	}
+	var changed error // with something written all the same
 	err = s.store.Update(ctx, func(tx Tx) error {
+		changed = nil
 		if r, err = tx.Release(ask.ReleaseID); err != nil {
 			return err
 		}
-		if r.Status != Waiting {
+		switch {
+		case r.Glass != nil && ask.Request != "" && r.Glass.Request == ask.Request:
+			return nil // it was done in an earlier life
+		case r.Status != Waiting:
 			return Errorf(Conflict, "%s", r.AsItIs())
+		case r.expired(s.now()):
+			return Errorf(Stale, "%s waited until %s and has expired; ask for it again", r.ID, r.Expires.UTC().Format(clock))
 		}
 		if ask.Digest != "" && !strings.HasPrefix(r.Plan.Digest, ask.Digest) {
 			return Errorf(Stale, "the plan of %s has changed since that button was drawn, so nothing was done; look at it again: /gimlet diff %s", r.ID, r.ID)
 		}
 		record = s.by(by, "glass.asked").about(r)
 		record.Detail = ask.Reason
-		if r.Glass == nil || r.Glass.Digest != r.Plan.Digest || first != nil {
+		env, err := s.environment(r.Env)
+		if err != nil {
+			return err
+		}
+		c, err := s.controls(tx, r, env)
+		if err != nil {
+			return err
+		}
+		blocks := Gate(r, c, s.now())
+		if r.Glass == nil || r.Glass.Digest != r.Plan.Digest || first != nil || s.now().Sub(r.Glass.At) > glassFor {
 			if KindOf(first) == Unavailable {
 				return first
 			}
-			return s.askToBreak(tx, &r, ask, by, record)
+			return s.askToBreak(tx, &r, ask, by, blocks, record)
 		}
 		if r.Glass.By.Is(by) {
 			return Errorf(Conflict, "you have asked for it; a second person who may break the glass has to agree")
 		}
-		return s.smash(tx, &r, by, record)
+		if unforeseen := r.Glass.unforeseen(blocks); len(unforeseen) > 0 {
+			r.Glass.Passed = append(r.Glass.Passed, reasonOf(unforeseen))
+			if err := s.save(tx, r); err != nil {
+				return err
+			}
+			changed = Errorf(Stale, "since %s asked, something else keeps %s back: %s\nIf it is to pass that, too, say so again", r.Glass.By.Name, r.ID, reasonOf(unforeseen))
+			return nil
+		}
+		return s.smash(tx, &r, by, blocks, record)
 	})
+	if err == nil && changed != nil {
+		err = changed
+	}
 	if err != nil {
 		return r, s.refusing(ctx, record, err)
 	}
@@ -61,12 +93,26 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 	return r, nil
 }
 
-func (s *Service) askToBreak(tx Tx, r *Release, ask GlassAsk, by Actor, record Record) error {
+// glassFor is how long a second person has to agree.
+const glassFor = time.Hour
+
+// unforeseen are blocks that the first person did not see when they asked.
+func (g Glass) unforeseen(blocks []Block) (all []Block) {
+	for _, b := range blocks {
+		seen := slices.ContainsFunc(g.Passed, func(text string) bool { return strings.Contains(text, b.Text) })
+		if b.Kind != BlockVotes && !seen {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+func (s *Service) askToBreak(tx Tx, r *Release, ask GlassAsk, by Actor, blocks []Block, record Record) error {
 	if strings.TrimSpace(ask.Reason) == "" {
 		return Errorf(Invalid, "reason: missing; why must %s pass what keeps it back (%s)?\nusage: /gimlet break-glass %s <reason …>", r.ID, r.Reason, r.ID)
 	}
-	r.Glass = &Glass{By: by, Reason: ask.Reason, Digest: r.Plan.Digest, At: s.now()}
-	for _, b := range r.Blocks {
+	r.Glass = &Glass{By: by, Reason: ask.Reason, Digest: r.Plan.Digest, At: s.now(), Request: ask.Request}
+	for _, b := range blocks {
 		r.Glass.Passed = append(r.Glass.Passed, b.Text)
 	}
 	if err := s.record(tx, record); err != nil {
@@ -76,9 +122,12 @@ func (s *Service) askToBreak(tx Tx, r *Release, ask GlassAsk, by Actor, record R
 }
 
 // smash lets the release go.
-func (s *Service) smash(tx Tx, r *Release, second Actor, record Record) error {
+func (s *Service) smash(tx Tx, r *Release, second Actor, blocks []Block, record Record) error {
 	glass := *r.Glass
-	glass.Second = &second
+	glass.Second, glass.Passed = &second, nil
+	for _, b := range blocks {
+		glass.Passed = append(glass.Passed, b.Text)
+	}
 	r.Glass = &glass
 	record.Action = "glass.broken"
 	record.Detail = "asked for by " + glass.By.Name + ": " + glass.Reason + "; passing " + strings.Join(glass.Passed, "; ")
@@ -105,11 +154,21 @@ func (s *Service) SignOff(ctx context.Context, releaseID, remark string, by Acto
 	if err != nil {
 		return v, err
 	}
+	if remark, err = plainText("remark", remark); err != nil {
+		return v, err
+	}
 	record := s.by(by, "review.signed").about(r)
 	record.Detail = remark
-	if by, err = s.allow(ctx, by, VerbApprove, r.App, r.Env, at); err != nil {
+	signer, err := s.allow(ctx, by, VerbApprove, r.App, r.Env, at)
+	if KindOf(err) == NotAllowed { // who may break the glass may look back at what others broke
+		if breaker, denied := s.allow(ctx, by, VerbBreakGlass, r.App, r.Env, at); denied == nil {
+			signer, err = breaker, nil
+		}
+	}
+	if err != nil {
 		return v, s.refusing(ctx, record, err)
 	}
+	by = signer
 	err = s.store.Update(ctx, func(tx Tx) error {
 		found, err := tx.Review(releaseID)
 		switch {

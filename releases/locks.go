@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -29,10 +30,13 @@ func (s *Service) Lock(ctx context.Context, ask LockAsk) (l Lock, err error) {
 	if ask.Take {
 		action = "lock.taken"
 	}
-	record := s.lockRecord(ask, action)
-	if err := s.lockable(ask); err != nil {
+	if ask.Reason, err = plainText("reason", ask.Reason); err != nil {
 		return l, err
 	}
+	if err := s.lockable(ctx, ask); err != nil {
+		return l, err
+	}
+	record := s.lockRecord(ask, action)
 	if ask.By, err = s.allow(ctx, ask.By, VerbLock, ask.App, ask.Env, ask.At); err != nil {
 		return l, s.refusing(ctx, record, err)
 	}
@@ -53,13 +57,10 @@ func (s *Service) Lock(ctx context.Context, ask LockAsk) (l Lock, err error) {
 		if l.ID, err = newID("l-", func(string) (bool, error) { return false, nil }); err != nil {
 			return err
 		}
-		told := Outcome{At: now, Kind: LockChanged, Lock: &l}
-		if was != nil {
-			told.Was = was
-		}
-		if !other {
-			record.Action = "lock.set"
-		} else {
+		told := Outcome{At: now, Kind: LockChanged, Lock: &l, Was: was}
+		record := s.lockRecord(ask, "lock.set")
+		if other {
+			record = s.lockRecord(ask, action)
 			record.Detail = "from " + was.Owner.Name + ": " + record.Detail
 		}
 		if err := tx.PutLock(l); err != nil {
@@ -77,12 +78,17 @@ func (s *Service) Lock(ctx context.Context, ask LockAsk) (l Lock, err error) {
 	return l, nil
 }
 
-func (s *Service) lockable(ask LockAsk) error {
+func (s *Service) lockable(ctx context.Context, ask LockAsk) error {
 	if _, err := s.environment(ask.Env); err != nil {
+		return err
+	}
+	if err := s.store.View(ctx, func(tx Tx) error { return shippedFor(tx, ask.App, ask.Env) }); err != nil {
 		return err
 	}
 	now := s.now()
 	switch {
+	case ask.Until.IsZero():
+		return Errorf(Invalid, "until: missing; a lock has an end")
 	case ask.Reason == "":
 		return Errorf(Invalid, "reason: missing; whoever is kept out wants to know why")
 	case !now.Before(ask.Until):
@@ -115,6 +121,9 @@ func lockOf(tx Tx, app, env string) (*Lock, error) {
 
 // Unlock ends a lock. Its owner may, and, to take it from them, with Take and a reason, who may lock there.
 func (s *Service) Unlock(ctx context.Context, ask LockAsk) (l Lock, err error) {
+	if ask.Reason, err = plainText("reason", ask.Reason); err != nil {
+		return l, err
+	}
 	record := s.lockRecord(ask, "lock.released")
 	if _, err := s.environment(ask.Env); err != nil {
 		return l, err
@@ -126,7 +135,8 @@ func (s *Service) Unlock(ctx context.Context, ask LockAsk) (l Lock, err error) {
 	if was == nil {
 		return l, Errorf(NotFound, "%s is not locked", Lock{App: ask.App, Env: ask.Env}.Where())
 	}
-	if !was.Owner.Is(ask.By) {
+	own := was.Owner.Is(ask.By)
+	if !own {
 		if ask.By, err = s.allow(ctx, ask.By, VerbLock, ask.App, ask.Env, ask.At); err != nil {
 			return *was, s.refusing(ctx, record, err)
 		}
@@ -140,8 +150,10 @@ func (s *Service) Unlock(ctx context.Context, ask LockAsk) (l Lock, err error) {
 			return Errorf(Stale, "%s is not locked any more", Lock{App: ask.App, Env: ask.Env}.Where())
 		case ask.ID != "" && was.ID != ask.ID:
 			return Errorf(Stale, "that lock is over; %s is locked by %s until %s: %s", was.Where(), was.Owner.Name, Moment(was.Until, s.zone), was.Reason)
+		case own && !was.Owner.Is(ask.By):
+			return Errorf(Stale, "%s took the lock on %s over just now: %s", was.Owner.Name, was.Where(), was.Reason)
 		case !was.Owner.Is(ask.By) && (!ask.Take || ask.Reason == ""):
-			return Errorf(Conflict, "%s is locked by %s until %s: %s\nTo take it from them, say why", was.Where(), was.Owner.Name, Moment(was.Until, s.zone), was.Reason)
+			return Errorf(Conflict, "%s is locked by %s until %s: %s\nTo take it from them, say why: /gimlet unlock %s %s <why>", was.Where(), was.Owner.Name, Moment(was.Until, s.zone), was.Reason, was.App, was.Env)
 		}
 		return s.unlock(tx, *was, ask.By, ask.Reason)
 	})
@@ -168,7 +180,22 @@ func (s *Service) unlock(tx Tx, l Lock, by Actor, reason string) error {
 	if err := s.record(tx, record); err != nil {
 		return err
 	}
-	return tx.Publish(Outcome{At: s.now(), Kind: LockChanged, Lock: &l, Ended: by.Name, Why: reason})
+	still, err := s.stillLocked(tx, l)
+	if err != nil {
+		return err
+	}
+	return tx.Publish(Outcome{At: s.now(), Kind: LockChanged, Lock: &l, Ended: by.Name, By: &by, Why: reason, Still: still})
+}
+
+// stillLocked says which other lock keeps others out of the same place.
+func (s *Service) stillLocked(tx Tx, ended Lock) (string, error) {
+	all, err := tx.Locks(ended.Env)
+	for _, l := range all {
+		if l.App != ended.App && (l.App == AllApps || ended.App == AllApps) && s.now().Before(l.Until) {
+			return fmt.Sprintf("%s is locked by %s until %s: %s", l.Where(), l.Owner.Name, Moment(l.Until, s.zone), l.Reason), err
+		}
+	}
+	return "", err
 }
 
 // Locks returns the locks of all environments.
@@ -182,13 +209,16 @@ func (s *Service) Hold(ctx context.Context, app, env, reason string, by Actor, a
 	if _, err := s.environment(env); err != nil {
 		return err
 	}
-	if reason == "" {
-		return Errorf(Invalid, "reason: missing; whoever wonders why nothing is released wants to know")
+	reason, err := plainText("reason", reason)
+	if err == nil && reason == "" {
+		err = Errorf(Invalid, "reason: missing; whoever wonders why nothing is released wants to know")
+	}
+	if err != nil {
+		return err
 	}
 	record := s.by(by, "hold.set")
 	record.App, record.Env, record.Detail = app, env, reason
-	by, err := s.allow(ctx, by, VerbRelease, app, env, at)
-	if err == nil {
+	if by, err = s.allow(ctx, by, VerbRelease, app, env, at); err == nil {
 		err = s.store.Update(ctx, func(tx Tx) error {
 			hold, err := tx.Hold(app, env)
 			if err != nil {
@@ -197,12 +227,8 @@ func (s *Service) Hold(ctx context.Context, app, env, reason string, by Actor, a
 			if hold != nil {
 				return Errorf(Conflict, "automation of %s in %s is held already: %s", app, env, hold.Why())
 			}
-			known, err := tx.Artifacts(ArtifactQuery{Target: Target{App: app, Env: env}, Limit: 1})
-			if err != nil {
+			if err := shippedFor(tx, app, env); err != nil {
 				return err
-			}
-			if len(known) == 0 {
-				return versions{tx: tx, target: Target{App: app, Env: env}}.unknownApp()
 			}
 			hold = &Hold{App: app, Env: env, By: by.Name, Reason: reason, At: s.now()}
 			if err := tx.PutHold(*hold); err != nil {
@@ -242,6 +268,7 @@ func (s *Service) Resume(ctx context.Context, app, env string, by Actor, at time
 			}
 			return tx.Publish(Outcome{At: s.now(), Kind: HoldChanged, Hold: hold, Ended: by.Name})
 		})
+		poke(s.watching)
 	}
 	return s.refusing(ctx, record, err)
 }

@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -16,6 +17,9 @@ type MarkAsk struct {
 // MarkBad marks an artifact: it is never offered and never released by itself; to release it takes breaking the glass. Who
 // may lock one of the places that it is for may mark it.
 func (s *Service) MarkBad(ctx context.Context, ask MarkAsk) (m Mark, err error) {
+	if ask.Reason, err = plainText("reason", ask.Reason); err != nil {
+		return m, err
+	}
 	if ask.Reason == "" {
 		return m, Errorf(Invalid, "reason: missing; whoever wants to release it wants to know why not")
 	}
@@ -42,6 +46,9 @@ func (s *Service) MarkBad(ctx context.Context, ask MarkAsk) (m Mark, err error) 
 
 // ClearMark takes the mark away. It takes the right to lock all that the artifact is for.
 func (s *Service) ClearMark(ctx context.Context, ask MarkAsk) (m Mark, err error) {
+	if ask.Reason, err = plainText("reason", ask.Reason); err != nil {
+		return m, err
+	}
 	a, err := s.Artifact(ctx, ask.ArtifactID)
 	if err != nil {
 		return m, err
@@ -92,7 +99,7 @@ func (s *Service) setMark(ctx context.Context, record Record, m Mark, set bool) 
 		}
 		o := Outcome{At: s.now(), Kind: MarkChanged, Mark: &m}
 		if !set {
-			o.Ended = m.By.Name
+			o.Mark, o.Ended, o.Why = was, m.By.Name, m.Reason
 		}
 		return tx.Publish(o)
 	})
@@ -122,6 +129,10 @@ func (s *Service) Delegate(ctx context.Context, d Delegation) error {
 		return Errorf(Invalid, "until: %s is more than %d days away", Moment(d.Until, s.zone), int(maxLock.Hours()/24))
 	}
 	d.At = now
+	var err error
+	if d.Reason, err = plainText("reason", d.Reason); err != nil {
+		return err
+	}
 	record := s.by(d.From, "delegation.set")
 	record.Detail = "to " + d.To.Name + " until " + d.Until.UTC().Format(time.RFC3339)
 	if d.Reason != "" {
@@ -154,14 +165,39 @@ func (s *Service) EndDelegation(ctx context.Context, by Actor) error {
 			}
 			record := s.by(by, "delegation.ended")
 			record.Detail = "to " + d.To.Name
-			return s.record(tx, record)
+			if err := s.record(tx, record); err != nil {
+				return err
+			}
+			return s.takeBack(tx, d)
 		}
 		return Errorf(NotFound, "you have delegated nothing")
 	})
 }
 
+// takeBack has the votes fall that were cast on somebody's behalf, of releases that are not out yet.
+func (s *Service) takeBack(tx Tx, d Delegation) error {
+	open, err := tx.OpenReleases()
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		left, err := s.fallen(tx, r, r.Votes, func(v Vote) bool { return v.For != nil && v.For.Is(d.From) && v.By.Is(d.To) })
+		if err != nil {
+			return err
+		}
+		if len(left) == len(r.Votes) || r.Status == Publishing {
+			continue
+		}
+		r.Votes = left
+		if err := tx.PutRelease(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Delegations returns those that are in force.
 func (s *Service) Delegations(ctx context.Context) (all []Delegation, err error) {
 	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Delegations(); return err })
-	return all, err
+	return slices.DeleteFunc(all, func(d Delegation) bool { return !s.now().Before(d.Until) }), err
 }

@@ -267,7 +267,9 @@ func (s *Service) planned(tx Tx, r Release, env Environment) error {
 		return err
 	}
 	now := s.now()
-	r.Votes = r.Standing()
+	if r.Votes, err = s.fallen(tx, r, r.Votes, func(v Vote) bool { return v.Digest != r.Plan.Digest }); err != nil {
+		return err
+	}
 	if r.Glass != nil && r.Glass.Digest != r.Plan.Digest {
 		r.Glass = nil
 	}

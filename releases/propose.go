@@ -65,7 +65,7 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 
 // releasable are the apps that the request is about.
 func (s *Service) releasable(ctx context.Context, ask Ask) (apps []string, err error) {
-	if ask.App != "" { // rights come first: who has none learns nothing of what there is
+	if ask.App != "" {
 		apps = []string{ask.App}
 	}
 	a, err := s.Artifact(ctx, ask.ArtifactID)

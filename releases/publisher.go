@@ -151,10 +151,14 @@ const membershipFor = time.Minute
 // by who may do what now: one that no longer has what it needs waits again; one that is no longer approved is left out.
 func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Release, err error) {
 	CrashPoint("publish.before-begin")
-	voters := make([]func(Actor) Actor, len(approved))
+	since := p.now().Add(-membershipFor)
+	voters, rights := make([]func(Actor) Actor, len(approved)), make([]error, len(approved))
 	for i, r := range approved {
-		if len(r.Standing()) > 0 {
-			voters[i] = p.asNow(ctx, r, p.now().Add(-membershipFor))
+		if len(r.Standing()) > 0 && !r.broken() {
+			voters[i] = p.asNow(ctx, r, since)
+		}
+		if r.Kind != KindRollback && !r.broken() {
+			rights[i] = p.stillMay(ctx, r, since)
 		}
 	}
 	doubts := map[string]error{}
@@ -169,7 +173,16 @@ func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Rele
 			if current.Status != Approved {
 				continue
 			}
-			begun, goes, err := p.start(tx, current, voters[i])
+			if KindOf(rights[i]) == NotAllowed {
+				if err := p.forsaken(tx, current); err != nil {
+					return err
+				}
+				continue
+			}
+			begun, goes, err := current, false, rights[i]
+			if err == nil {
+				begun, goes, err = p.start(tx, current, voters[i])
+			}
 			switch {
 			case KindOf(err) == Unavailable:
 				doubts[r.ID] = err
@@ -202,13 +215,16 @@ func (p *publisher) start(tx Tx, r Release, now func(Actor) Actor) (begun Releas
 	if err != nil {
 		return r, false, err
 	}
-	if len(c.Rule.Needs) > 0 && now != nil {
+	if len(c.Rule.Needs) > 0 && now != nil && (r.Kind != KindRollback || slices.Contains(c.Rollbacks, BlockVotes)) {
 		if err := r.refresh(c.Rule, now, true); err != nil {
 			return r, false, err
 		}
-		r.Votes = slices.DeleteFunc(r.Votes, func(v Vote) bool { return c.Rule.Counts(r, v) != nil })
+		if r.Votes, err = p.fallen(tx, r, r.Votes, func(v Vote) bool { return c.Rule.Counts(r, v) != nil }); err != nil {
+			return r, false, err
+		}
 	}
 	if r.Blocks = Gate(r, c, p.now()); len(r.Blocks) > 0 {
+		r.Expires, r.Reminded = time.Time{}, time.Time{}
 		if r.Needs(BlockVotes) {
 			r.Approval, r.Asked = &c.Rule, p.now()
 		}
@@ -356,9 +372,16 @@ func (p *publisher) published(tx Tx, r Release, result Result) error {
 	return err
 }
 
-// rolledBack notes what was taken back, and holds automation.
+// rolledBack notes what was taken back, and holds automation, unless somebody holds it already.
 func (s *Service) rolledBack(tx Tx, r Release) error {
 	if err := markRolledBack(tx, r); err != nil {
+		return err
+	}
+	hold, err := tx.Hold(r.App, r.Env)
+	if err != nil || (hold != nil && hold.Release == "") {
+		return err
+	}
+	if err := s.record(tx, s.by(r.RequestedBy, "hold.set").about(r)); err != nil {
 		return err
 	}
 	return tx.PutHold(Hold{App: r.App, Env: r.Env, By: r.RequestedBy.Name, Release: r.ID, At: s.now()})

@@ -45,6 +45,9 @@ const (
 // ViaPolicy is the door of policies. What they may do is in the manifests and the configuration.
 const ViaPolicy = "policy"
 
+// ViaAPI is the door of tokens.
+const ViaAPI = "api"
+
 // Actor is who or what asks.
 type Actor struct {
 	Name   string   `json:"name"`

@@ -24,11 +24,12 @@ const (
 	VerbLock       = "lock"        // lock, and mark versions as bad
 	VerbFreeze     = "freeze"      // freeze, and end freezes
 	VerbBreakGlass = "break-glass" // with a second person: pass what keeps a release back
+	VerbShip       = "ship"        // ship artifacts
 )
 
 // Verbs are those that a role can have.
 func Verbs() []string {
-	return []string{VerbRelease, VerbRollback, VerbApprove, VerbLock, VerbFreeze, VerbBreakGlass}
+	return []string{VerbRelease, VerbRollback, VerbApprove, VerbLock, VerbFreeze, VerbBreakGlass, VerbShip}
 }
 
 func (r Role) allows(verb, app, env string) bool {
@@ -55,6 +56,9 @@ type Access interface {
 func (s *Service) allow(ctx context.Context, a Actor, verb, app, env string, since time.Time) (Actor, error) {
 	if since.IsZero() {
 		since = s.now()
+	}
+	if a.Root && a.Via == ViaAPI && (verb == VerbApprove || verb == VerbBreakGlass) {
+		return a, Errorf(NotAllowed, "the admin token is nobody's, so it does not decide: make a token that speaks for somebody (gimletd token create --person)")
 	}
 	a = s.access.Fresh(ctx, a, verb, app, env, since)
 	return a, s.access.Allow(a, verb, app, env)

@@ -11,7 +11,7 @@ var (
 	// Docker Hub, PyPI and Stripe tokens, JSON web tokens, private keys, and URLs with a password inside.
 	tokenPattern = regexp.MustCompile(`\b(gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,}|gl(pat|ptt|rt|cbt|dt|ft|soat)-[0-9A-Za-z_-]{16,}` +
 		`|xox[abeoprs]-[0-9A-Za-z-]{10,}|xapp-[0-9A-Za-z-]{10,}|(AKIA|ASIA)[0-9A-Z]{16}|AIza[0-9A-Za-z_-]{35}|ya29\.[0-9A-Za-z_-]{20,}` +
-		`|npm_[0-9A-Za-z]{30,}|dckr_pat_[0-9A-Za-z_-]{20,}|pypi-[0-9A-Za-z_-]{30,}|[rs]k_live_[0-9A-Za-z]{16,}|hvs\.[0-9A-Za-z_-]{20,}` +
+		`|gimletd_[0-9a-z]{20,}|npm_[0-9A-Za-z]{30,}|dckr_pat_[0-9A-Za-z_-]{20,}|pypi-[0-9A-Za-z_-]{30,}|[rs]k_live_[0-9A-Za-z]{16,}|hvs\.[0-9A-Za-z_-]{20,}` +
 		`|eyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,})` +
 		`|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(-----END [A-Z ]*PRIVATE KEY-----)?|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
 

@@ -121,6 +121,11 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	if err != nil {
 		return nil, false, err
 	}
+	if by, err = s.mayShip(ctx, targets, by); err != nil {
+		record := s.by(by, ArtifactShipped)
+		record.Detail = a.Version.RepositoryName + " " + a.Version.SHA
+		return nil, false, s.refusing(ctx, record, err)
+	}
 	content, err := a.content()
 	if err != nil {
 		return nil, false, Wrap(Invalid, err, "the artifact cannot be stored")
@@ -155,6 +160,19 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 		s.wake()
 	}
 	return shipped, isNew, nil
+}
+
+// mayShip returns an Error unless somebody may ship for all the targets; without any, for everything.
+func (s *Service) mayShip(ctx context.Context, targets []Target, by Actor) (_ Actor, err error) {
+	if len(targets) == 0 && !by.Root {
+		targets = []Target{{App: AllApps, Env: AllEnvironments}}
+	}
+	for _, t := range targets {
+		if by, err = s.allow(ctx, by, VerbShip, t.App, t.Env, time.Time{}); err != nil {
+			return by, err
+		}
+	}
+	return by, nil
 }
 
 // enter writes a new artifact with its decisions, its releases and its announcement.

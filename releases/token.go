@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,11 +34,13 @@ func HashToken(secret string) string {
 
 // CreateToken makes a token and returns its secret, which cannot be had again.
 func (s *Service) CreateToken(ctx context.Context, t Token, by Actor) (secret string, err error) {
+	record := s.by(by, "token.created")
+	record.Detail = strings.TrimSpace(t.Name + " " + t.Person)
 	switch {
 	case !by.Root:
-		return "", Errorf(NotAllowed, "only the admin token may make tokens")
-	case !tokenName.MatchString(t.Name):
-		return "", Errorf(Invalid, "name: %q is not a name of up to 63 lower-case letters, digits, '.', '_' and '-'", t.Name)
+		return "", s.refusing(ctx, record, Errorf(NotAllowed, "only the admin token may make tokens"))
+	case !tokenName.MatchString(t.Name) || t.Name == adminName:
+		return "", Errorf(Invalid, "name: %q is not a name of up to 63 lower-case letters, digits, '.', '_' and '-', other than %s", t.Name, adminName)
 	case !t.Expires.IsZero() && !s.now().Before(t.Expires):
 		return "", Errorf(Invalid, "expires: %s is over", t.Expires.Format(time.RFC3339))
 	}
@@ -56,17 +59,20 @@ func (s *Service) CreateToken(ctx context.Context, t Token, by Actor) (secret st
 		if err := tx.PutToken(t); err != nil {
 			return err
 		}
-		record := s.by(by, "token.created")
-		record.Detail = strings.TrimSpace(t.Name + " " + t.Person)
 		return s.record(tx, record)
 	})
-	return secret, err
+	if err != nil {
+		return "", s.refusing(ctx, record, err)
+	}
+	return secret, nil
 }
 
 // RevokeToken ends a token.
 func (s *Service) RevokeToken(ctx context.Context, name string, by Actor) error {
+	record := s.by(by, "token.revoked")
+	record.Detail = name
 	if !by.Root {
-		return Errorf(NotAllowed, "only the admin token may revoke tokens")
+		return s.refusing(ctx, record, Errorf(NotAllowed, "only the admin token may revoke tokens"))
 	}
 	return s.store.Update(ctx, func(tx Tx) error {
 		all, err := tx.Tokens()
@@ -80,19 +86,31 @@ func (s *Service) RevokeToken(ctx context.Context, name string, by Actor) error 
 			if err := tx.ClearToken(name); err != nil {
 				return err
 			}
-			record := s.by(by, "token.revoked")
-			record.Detail = name
 			return s.record(tx, record)
 		}
 		return Errorf(NotFound, "there is no token %q", name)
 	})
 }
 
+// adminName is whom the admin token speaks for.
+const adminName = "admin"
+
+// Admin is who the admin token speaks for: it may do everything that one alone may. It is nobody's, so it has no vote.
+func Admin() Actor { return Actor{Name: adminName, Via: ViaAPI, Root: true} }
+
 // Tokens returns the tokens, without their secrets.
 func (s *Service) Tokens(ctx context.Context) (all []Token, err error) {
 	err = s.store.View(ctx, func(tx Tx) error { all, err = tx.Tokens(); return err })
 	return all, err
 }
+
+// TokenLives reports whether there is a token with the name that has not expired.
+func (s *Service) TokenLives(ctx context.Context, name string) (bool, error) {
+	all, err := s.Tokens(ctx)
+	return slices.ContainsFunc(all, func(t Token) bool { return t.Name == name && !t.expired(s.now()) }), err
+}
+
+func (t Token) expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
 
 // TokenOf returns the token with the secret; NotAllowed when it is not known or has expired.
 func (s *Service) TokenOf(ctx context.Context, secret string) (t *Token, err error) {
@@ -102,7 +120,7 @@ func (s *Service) TokenOf(ctx context.Context, secret string) (t *Token, err err
 		return nil, err
 	case t == nil:
 		return nil, Errorf(NotAllowed, "the token is not known")
-	case !t.Expires.IsZero() && !s.now().Before(t.Expires):
+	case t.expired(s.now()):
 		return nil, Errorf(NotAllowed, "the token %s has expired", t.Name)
 	}
 	return t, nil

@@ -31,12 +31,18 @@ func (s *Service) Vote(ctx context.Context, b Ballot) (r Release, err error) {
 		return r, err
 	}
 	record := s.by(b.By, action).about(r)
-	record.Detail = b.Reason
 	voter, err := s.voter(ctx, r, b)
 	if err != nil {
 		return r, s.refusing(ctx, record, err)
 	}
-	now := s.asNow(ctx, r, b.At)
+	if b.Reason, err = plainText("reason", b.Reason); err != nil {
+		return r, err
+	}
+	record.Detail = b.Reason
+	now, requester := s.asNow(ctx, r, b.At), s.stillMay(ctx, r, b.At)
+	if KindOf(requester) == Unavailable && b.Yes {
+		return r, s.refusing(ctx, record, requester)
+	}
 	var refused error // with something written all the same
 	err = s.store.Update(ctx, func(tx Tx) error {
 		refused = nil
@@ -49,6 +55,10 @@ func (s *Service) Vote(ctx context.Context, b Ballot) (r Release, err error) {
 			refused = Errorf(Stale, "%s waited for approvals until %s and has expired; ask for it again", r.ID, r.Expires.UTC().Format(clock))
 			r, err = s.expire(tx, r)
 			return err
+		}
+		if KindOf(requester) == NotAllowed && b.Yes && r.Status == Waiting {
+			refused = Errorf(Stale, "%s was asked for by %s, who has no right to any more, so it is over", r.ID, r.RequestedBy.Name)
+			return s.forsaken(tx, r)
 		}
 		r, err = s.cast(tx, r, b, voter, now, record)
 		return err
@@ -263,11 +273,10 @@ func (v Vote) Name() string {
 // count adds the vote and moves the release on if that decides it.
 func (s *Service) count(tx Tx, r Release, env Environment, vote Vote) (Release, error) {
 	rule := s.rule(r, env)
-	var votes []Vote
-	for _, v := range r.Standing() { // those of people who may no longer vote have fallen, and a person has one vote
-		if !v.shares(vote) && rule.Counts(r, v) == nil {
-			votes = append(votes, v)
-		}
+	// Those of people who may no longer vote fall, and a person has one vote.
+	votes, err := s.fallen(tx, r, r.Standing(), func(v Vote) bool { return v.shares(vote) || rule.Counts(r, v) != nil })
+	if err != nil {
+		return r, err
 	}
 	r.Votes = append(votes, vote)
 	r.Approval = &rule
@@ -280,7 +289,7 @@ func (s *Service) count(tx Tx, r Release, env Environment, vote Vote) (Release, 
 	}
 	CrashPoint("vote.counted")
 	before := r.Reason
-	r, err := s.settle(tx, r, env)
+	r, err = s.settle(tx, r, env)
 	if err == nil && r.Status == Waiting {
 		if r.Reason == before {
 			r = r.note(r.Reason, s.now())
@@ -291,6 +300,24 @@ func (s *Service) count(tx Tx, r Release, env Environment, vote Vote) (Release, 
 	return r, err
 }
 
+// fallen takes the votes away for which gone is true, and notes in the audit that they fell.
+func (s *Service) fallen(tx Tx, r Release, votes []Vote, gone func(Vote) bool) (left []Vote, err error) {
+	var names []string
+	for _, v := range votes {
+		if !gone(v) {
+			left = append(left, v)
+			continue
+		}
+		names = append(names, v.Name())
+	}
+	if len(names) == 0 {
+		return left, nil
+	}
+	record := s.by(itself(), "vote.fallen").about(r)
+	record.Detail = "of " + strings.Join(names, ", ")
+	return left, s.record(tx, record)
+}
+
 // settle looks at what keeps a waiting release back: nothing lets it go, in the same transaction. Otherwise it is
 // returned with what does, and not saved.
 func (s *Service) settle(tx Tx, r Release, env Environment) (Release, error) {
@@ -298,8 +325,11 @@ func (s *Service) settle(tx Tx, r Release, env Environment) (Release, error) {
 	if err != nil {
 		return r, err
 	}
-	now := s.now()
-	if r.Blocks = Gate(r, c, now); len(r.Blocks) == 0 {
+	now, was := s.now(), r.Queued()
+	if r.Blocks = Gate(r, c, now); len(r.Blocks) == 0 && was { // what else kept it back is over as well: it is looked at anew
+		return s.move(tx, r, Proposed, "what kept it back is over; planning again")
+	}
+	if len(r.Blocks) == 0 {
 		return s.move(tx, r, Approved, r.freed())
 	}
 	if reason := reasonOf(r.Blocks); reason != r.Reason {
@@ -336,6 +366,9 @@ func (s *Service) expire(tx Tx, r Release) (Release, error) {
 // Cancel takes back a release that is not out yet: who asked for it may, and who may ask for such a one.
 func (s *Service) Cancel(ctx context.Context, id, reason string, by Actor, at time.Time) (r Release, err error) {
 	if r, err = s.Release(ctx, id); err != nil {
+		return r, err
+	}
+	if reason, err = plainText("reason", reason); err != nil {
 		return r, err
 	}
 	record := s.by(by, "request.cancel").about(r)

@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,14 +32,9 @@ type watcher struct {
 	opened map[string]time.Time
 }
 
+// look does its parts apart, so that none keeps the others from being done.
 func (w watcher) look(ctx context.Context) error {
-	if err := w.controlsDue(ctx); err != nil {
-		return err
-	}
-	if err := w.waitingDue(ctx); err != nil {
-		return err
-	}
-	return w.open(ctx)
+	return errors.Join(w.controlsDue(ctx), w.waitingDue(ctx), w.open(ctx))
 }
 
 // waitingDue ends what has waited for too long, reminds of what will, and tells when what keeps a release back has changed.
@@ -85,7 +81,13 @@ func (w watcher) due(tx Tx, r Release) (bool, error) {
 		return true, nil
 	}
 	blocks, err := w.blocks(tx, r)
-	return len(blocks) > 0 && reasonOf(blocks) != reasonOf(r.Blocks), err
+	return !r.goesOn(blocks) && reasonOf(blocks) != reasonOf(r.Blocks), err
+}
+
+// goesOn reports whether a waiting release, with what keeps it back now, is to be looked at anew: nothing does, or only votes
+// do, and something else did before.
+func (r Release) goesOn(now []Block) bool {
+	return len(now) == 0 || (r.Queued() && !queued(now))
 }
 
 // blocks is what keeps a waiting release back now. One whose environment has left the configuration is the planner's.
@@ -118,7 +120,7 @@ func (w watcher) attend(tx Tx, r Release) error {
 		}
 	}
 	blocks, err := w.blocks(tx, r)
-	if err != nil || len(blocks) == 0 || reasonOf(blocks) == reasonOf(r.Blocks) {
+	if err != nil || r.goesOn(blocks) || reasonOf(blocks) == reasonOf(r.Blocks) {
 		return err
 	}
 	r.Blocks = blocks
@@ -148,9 +150,10 @@ func (r Release) toRemind(now time.Time) bool {
 }
 
 // open lets releases go on that nothing keeps back any more: the oldest of each environment, then, after a pause, the next.
-// They are planned again, so that what they were kept with is looked at anew; who asked must still have the right to.
+// They are planned again, so that what they were kept with is looked at anew; who asked must still have the right to. One
+// of which that cannot be told does not keep the others.
 func (w watcher) open(ctx context.Context) error {
-	free := map[string]Release{}
+	free := map[string][]Release{}
 	err := w.store.View(ctx, func(tx Tx) error {
 		clear(free)
 		open, err := tx.OpenReleases()
@@ -158,15 +161,15 @@ func (w watcher) open(ctx context.Context) error {
 			return err
 		}
 		for _, r := range open {
-			if _, has := free[r.Env]; has || r.Status != Waiting {
+			if r.Status != Waiting {
 				continue
 			}
 			blocks, err := w.blocks(tx, r)
 			if err != nil {
 				return err
 			}
-			if len(blocks) == 0 {
-				free[r.Env] = r
+			if r.goesOn(blocks) {
+				free[r.Env] = append(free[r.Env], r)
 			}
 		}
 		return nil
@@ -174,25 +177,27 @@ func (w watcher) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, r := range free {
+	var faults []error
+	for name, waiting := range free {
 		env, err := w.environment(name)
 		if err != nil || w.now().Before(w.opened[name].Add(env.Pause)) {
 			continue
 		}
-		if err := w.goOn(ctx, r); err != nil {
-			return err
+		for _, r := range waiting {
+			if err = w.goOn(ctx, r); err == nil {
+				w.opened[name] = w.now()
+				break
+			}
+			faults = append(faults, err)
+			w.remark(ctx, r.ID, waitingFor(err))
 		}
-		w.opened[name] = w.now()
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // goOn has a release planned again that was kept back, unless who asked for it has lost the right to.
 func (w watcher) goOn(ctx context.Context, r Release) error {
-	var denied error
-	if r.RequestedBy.Via != ViaPolicy {
-		_, denied = w.allow(ctx, r.RequestedBy, r.Verb(), r.App, r.Env, time.Time{})
-	}
+	denied := w.stillMay(ctx, r, time.Time{})
 	if KindOf(denied) == Unavailable {
 		return denied
 	}
@@ -203,16 +208,30 @@ func (w watcher) goOn(ctx context.Context, r Release) error {
 			return err
 		}
 		blocks, err := w.blocks(tx, current)
-		if err != nil || len(blocks) > 0 {
+		if err != nil || !current.goesOn(blocks) {
 			return err
 		}
 		if denied != nil {
-			_, err = w.end(tx, current, Cancelled, fmt.Sprintf("%s asked for it, and has no right to any more", r.RequestedBy.Name))
-			return err
+			return w.forsaken(tx, current)
 		}
-		_, err = w.move(tx, current, Proposed, "nothing keeps it back any more (it waited for: "+reasonOf(r.Blocks)+"); planning again")
+		_, err = w.move(tx, current, Proposed, "what kept it back is over ("+reasonOf(current.Blocks)+"); planning again")
 		return err
 	})
+}
+
+// stillMay returns an Error unless who asked for the release has the right to now.
+func (s *Service) stillMay(ctx context.Context, r Release, since time.Time) error {
+	if r.RequestedBy.Via == ViaPolicy {
+		return nil
+	}
+	_, err := s.allow(ctx, r.RequestedBy, r.Verb(), r.App, r.Env, since)
+	return err
+}
+
+// forsaken ends a release whose requester has lost the right to it.
+func (s *Service) forsaken(tx Tx, r Release) error {
+	_, err := s.end(tx, r, Cancelled, fmt.Sprintf("%s asked for it, and has no right to any more", r.RequestedBy.Name))
+	return err
 }
 
 // controlsDue ends locks, tells when freezes begin and end, and reminds.
@@ -353,9 +372,13 @@ func (w watcher) locksAndReviewsDue(tx Tx) error {
 // leastReminded is how long a lock must be for its owner to be reminded of it.
 const leastReminded = 30 * time.Minute
 
-// nextMorning is when people are asked to look back at what happened: the next day, when they are at work.
+// nextMorning is when people are asked to look back at what happened: the next day on which they are at work.
 func (s *Service) nextMorning(now time.Time) time.Time {
 	const hour = 9
 	local := now.In(s.zone)
-	return time.Date(local.Year(), local.Month(), local.Day()+1, hour, 0, 0, 0, s.zone)
+	day := 1
+	for weekend := []time.Weekday{time.Saturday, time.Sunday}; slices.Contains(weekend, local.AddDate(0, 0, day).Weekday()); {
+		day++
+	}
+	return time.Date(local.Year(), local.Month(), local.Day()+day, hour, 0, 0, 0, s.zone)
 }

@@ -279,7 +279,7 @@ type lines [][]byte
 
 func (s *Server) getTokens(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	if !caller(r).Root {
-		return 0, nil, errAdminOnly("list tokens")
+		return 0, nil, releases.Errorf(releases.NotAllowed, "only the admin token may list tokens")
 	}
 	all, err := s.service.Tokens(r.Context())
 	for i := range all {
@@ -307,8 +307,4 @@ func (s *Server) postToken(_ http.ResponseWriter, r *http.Request) (int, any, er
 func (s *Server) deleteToken(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	name := r.PathValue("name")
 	return http.StatusOK, map[string]string{"name": name}, s.service.RevokeToken(r.Context(), name, caller(r))
-}
-
-func errAdminOnly(what string) error {
-	return releases.Errorf(releases.NotAllowed, "only the admin token may %s", what)
 }

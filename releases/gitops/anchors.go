@@ -9,8 +9,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Anchors returns what the commits of the branch anchor of the audit, newest first, along first parents. It asks the remote,
-// and fetches the history if the copy does not have it.
+// Anchors returns what the commits of the branch anchor of the audit. It asks the remote, and fetches the history if the copy
+// does not have it.
 func (r *Repository) Anchors(ctx context.Context) ([]releases.Anchor, error) {
 	head, err := r.refresh(ctx)
 	if err != nil {
@@ -46,6 +46,7 @@ func (r *Repository) anchors(ctx context.Context, head plumbing.Hash) (found []r
 			return nil, false, err
 		}
 		if a, ok := releases.AnchorOf(commit.Message, commit.Hash.String()); ok {
+			a.At = commit.Committer.When
 			found = append(found, a)
 		}
 		for _, parent := range commit.ParentHashes {
