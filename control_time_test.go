@@ -71,6 +71,13 @@ func (p *play) pass(d time.Duration) {
 	synctest.Wait()
 }
 
+// committed are the commits so far.
+func (p *play) committed() []releases.Draft {
+	p.repo.mu.Lock()
+	defer p.repo.mu.Unlock()
+	return slices.Clone(p.repo.commits)
+}
+
 // byHand changes an app's folder as somebody else would.
 func (p *play) byHand(app string) {
 	p.repo.mu.Lock()
@@ -184,15 +191,15 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 			p.expect(id, releases.Waiting, "production is frozen until Wed 5 Jan 2000 13:00 UTC: a freeze by ada (the migration)")
 		}
 		p.pass(59 * time.Minute)
-		if len(p.repo.commits) > 0 {
+		if len(p.committed()) > 0 {
 			t.Error("something went out in the freeze")
 		}
 		p.pass(2 * time.Minute)
 		var apps []string
-		for i, c := range p.repo.commits {
+		for i, c := range p.committed() {
 			apps = append(apps, path.Base(c.Folder))
-			if i > 0 && c.At.Sub(p.repo.commits[i-1].At) < 10*time.Second {
-				t.Errorf("there are only %s between two of them", c.At.Sub(p.repo.commits[i-1].At))
+			if i > 0 && c.At.Sub(p.committed()[i-1].At) < 10*time.Second {
+				t.Errorf("there are only %s between two of them", c.At.Sub(p.committed()[i-1].At))
 			}
 		}
 		if !slices.Equal(apps, []string{"c", "a", "b"}) {
@@ -233,8 +240,8 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		p.byHand("a")
 		p.pass(2 * time.Hour)
 		p.expect(r.ID, releases.Published, "")
-		if after := p.now(r.ID); after.Plan.Digest == r.Plan.Digest || len(p.repo.commits) != 1 {
-			t.Errorf("%d commits, of the plan that it waited with", len(p.repo.commits))
+		if after := p.now(r.ID); after.Plan.Digest == r.Plan.Digest || len(p.committed()) != 1 {
+			t.Errorf("%d commits, of the plan that it waited with", len(p.committed()))
 		}
 	})
 	timeless(t, "votes may be cast in a freeze, do not expire in it, and count after it", func(env *releases.Environment) {
@@ -355,8 +362,8 @@ func TestWhatTimeDoesToReleases(t *testing.T) {
 		synctest.Wait()
 		p.expect(r.ID, releases.Published, "")
 		for _, want := range []string{"Break-glass-by: ada <ada@example.com>", "Break-glass-by: grace <grace@example.com>", "Break-glass-reason: it burns"} {
-			if !strings.Contains(p.repo.commits[0].Message, want) {
-				t.Errorf("the commit does not say %s:\n%s", want, p.repo.commits[0].Message)
+			if !strings.Contains(p.committed()[0].Message, want) {
+				t.Errorf("the commit does not say %s:\n%s", want, p.committed()[0].Message)
 			}
 		}
 		p.told()

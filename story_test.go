@@ -85,7 +85,7 @@ func compareTranscript(ts *testscript.TestScript, s *story, _ []string) {
 	ts.Check(err)
 }
 
-var volatile = regexp.MustCompile(`r-[2-9b-z]{6}\b|acme/[a-z]+-[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{64}\b|\b[0-9a-f]{7}\b|(?:\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]{2}) \d\d:\d\d UTC|http://127\.0\.0\.1:\d+`)
+var volatile = regexp.MustCompile(`r-[2-9b-z]{6}\b|acme/[a-z]+-[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{64}\b|\b[0-9a-f]{7}\b|(?:\d{4}-\d\d-\d\d|(?:[A-Z][a-z]{2} )?\d{1,2} [A-Z][a-z]{2}) \d\d:\d\d UTC|http://127\.0\.0\.1:\d+`)
 
 // plain gives ids, digests and commits of this run numbered names, in the order in which they appear.
 func (s *story) plain(text string) string {

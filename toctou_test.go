@@ -115,7 +115,7 @@ func TestNothingElseThanWhatWasVotedOnIsCommitted(t *testing.T) {
 				if err != nil || after.Status != c.status || !told {
 					t.Errorf("it is %s: %s, %v\n%+v", after.Status, after.Reason, err, after.Steps)
 				}
-				for _, d := range p.repo.commits {
+				for _, d := range p.committed() {
 					if !strings.Contains(d.Message, "Plan-Digest: "+r.Plan.Digest) {
 						t.Errorf("what is committed is not what was voted on:\n%s", d.Message)
 					}

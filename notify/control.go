@@ -100,13 +100,13 @@ func freeze(o releases.Outcome, zone *time.Location) []Note {
 		notes[1].Message.Body = m.Body
 		return notes
 	}
-	passing := "Rollbacks pass."
+	exception := "Rollbacks pass."
 	if f.Rollbacks {
-		passing = "So do rollbacks."
+		exception = "So do rollbacks."
 	}
 	m := bot.Message{
 		Tone: bot.Warning, Title: fmt.Sprintf("Frozen: %s takes no releases until %s", f.Env, at(f.Until, zone)),
-		Body: strings.TrimSpace(f.Reason + "\nWhat is asked for meanwhile waits, and goes on then. " + passing), Footer: "planned: " + f.Name,
+		Body: strings.TrimSpace(f.Reason + "\nWhat is asked for meanwhile waits, and goes on then. " + exception), Footer: "planned: " + f.Name,
 		Buttons: []bot.Button{{Label: "Unfreeze", Args: []string{"/gimlet", "unfreeze", f.Env, f.ID}, Confirm: fmt.Sprintf("Let %s take releases now, before %s?", f.Env, at(f.Until, zone))}},
 	}
 	if f.Name == "" {
