@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTokensMayWhatTheirRolesMay(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	w.chat = `environments:
+  - {name: staging}
+  - {name: production, approval: {count: 1, from: [people], not: [requester]}}
+people: [{name: Ada, email: ada@example.com}]
+roles:
+  - {name: ci, members: ["token:ci", "token:brief"], can: [ship, release], environments: [staging]}
+  - {name: everywhere, members: ["token:everywhere"], can: [ship]}
+  - {name: people, members: [ada@example.com], can: [approve, release]}
+`
+	s := w.start()
+	secrets := map[string]string{}
+	create := func(body string) {
+		t.Helper()
+		status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(body))
+		var made struct{ Name, Token string }
+		if err != nil || status != http.StatusCreated || json.Unmarshal(text, &made) != nil || len(made.Token) < 50 {
+			t.Fatalf("%s: %d %s %v", body, status, text, err)
+		}
+		secrets[made.Name] = made.Token
+	}
+	for _, name := range []string{"ci", "everywhere", "nobody", "revoked"} {
+		create(fmt.Sprintf(`{"name": %q}`, name))
+	}
+	create(`{"name": "ada-cli", "person": "ada@example.com"}`)
+	create(fmt.Sprintf(`{"name": "brief", "expires": %q}`, time.Now().Add(2*time.Second).Format(time.RFC3339Nano)))
+	if status, text, err := s.call(http.MethodDelete, "/api/tokens/revoked", nil); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	staging := w.artifact("web", long("1111111"), func(a map[string]any) {
+		a["environments"] = a["environments"].([]any)[:1]
+		delete(a["environments"].([]any)[0].(map[string]any), "deploy")
+	})
+	both := w.artifact("web", long("2222222"), nil)
+	for _, c := range []struct {
+		token, method, path, body string
+		status                    int
+		says                      string
+	}{
+		{"nobody", "GET", "/api/status?env=staging", "", 200, ""},
+		{"nobody", "POST", "/api/artifact", string(staging), 403, "you may not ship web in staging: needs ci or everywhere"},
+		{"ci", "POST", "/api/artifact", string(both), 403, "you may not ship web in production: needs everywhere"},
+		{"ci", "POST", "/api/artifact", string(staging), 201, ""},
+		{"everywhere", "POST", "/api/artifact", string(both), 201, ""},
+		{"revoked", "GET", "/api/status?env=staging", "", 401, "the token is not known"},
+		{"ci", "POST", "/api/tokens", `{"name": "more"}`, 403, "only the admin token may make tokens"},
+		{"ci", "GET", "/api/tokens", "", 403, "only the admin token may list tokens"},
+		{"ci", "DELETE", "/api/tokens/everywhere", "", 403, "only the admin token may revoke tokens"},
+		{"", "POST", "/api/tokens", `{"name": "ci"}`, 409, `there is a token "ci"`},
+		{"", "POST", "/api/tokens", `{"name": "admin"}`, 400, "name: "},
+		{"", "POST", "/api/tokens", `{"name": "A B"}`, 400, "name: "},
+		{"", "POST", "/api/tokens", `{"name": "x", "person": "eve@example.com"}`, 400, `person: "eve@example.com" is not the e-mail address of anybody in people`},
+		{"", "POST", "/api/tokens", `{"name": "x", "expires": "2020-01-01T00:00:00Z"}`, 400, "expires: "},
+		{"", "POST", "/api/tokens", `{"nam": "x"}`, 400, "nam"},
+		{"ci", "POST", "/api/locks", `{"app": "web", "env": "staging", "reason": "x"}`, 400, "until: missing"},
+		{"ci", "POST", "/api/locks", `{"env": "staging"}`, 400, "app: missing"},
+		{"ci", "POST", "/api/holds", `{"app": "web", "env": "staging", "reason": "` + strings.Repeat("x", 2000) + `"}`, 400, "reason: 2000 characters are more than 400"},
+		{"ci", "GET", "/api/audit?after=x", "", 400, "after: "},
+	} {
+		token := adminToken
+		if c.token != "" {
+			token = secrets[c.token]
+		}
+		status, text, err := s.callAs(token, c.method, c.path, []byte(c.body))
+		if err != nil || status != c.status || !strings.Contains(strings.ReplaceAll(string(text), `\"`, `"`), c.says) {
+			t.Errorf("%s %s %s: %d %.300s %v", c.token, c.method, c.path, status, text, err)
+		}
+	}
+	if status, text, _ := s.callAs(adminToken, "GET", "/api/status?env=staging&access_token="+secrets["ci"], nil); status != http.StatusUnauthorized {
+		t.Errorf("a token in the URL: %d %s", status, text)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for status := 0; status != http.StatusUnauthorized; {
+		var text []byte
+		if status, text, _ = s.callAs(secrets["brief"], "GET", "/api/status?env=staging", nil); time.Now().After(deadline) {
+			t.Fatalf("an expired token: %d %s", status, text)
+		}
+	}
+	s.typed("/gimlet whoami")
+	status, audit, err := s.call(http.MethodGet, "/api/audit", nil)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%d %v", status, err)
+	}
+	for _, want := range []string{
+		`"action":"artifact.shipped","actor":"nobody","person":"api:nobody","door":"api","account":"nobody"`, `"refused":"you may not ship web in staging`,
+		`"action":"token.created","actor":"ci"`, `"action":"token.revoked","actor":"admin"`, `"action":"artifact.shipped","actor":"ci"`,
+	} {
+		if !strings.Contains(string(audit), want) {
+			t.Errorf("the audit does not say %s:\n%s", want, audit)
+		}
+	}
+	s.stop()
+	store, err := os.ReadFile(filepath.Join(w.dir, "gimletd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, secret := range secrets {
+		for where, text := range map[string]string{"the store": string(store), "the log": s.log.String(), "the console": s.out.String(), "the audit": string(audit)} {
+			if strings.Contains(text, secret) {
+				t.Errorf("the secret of %s is in %s", name, where)
+			}
+		}
+	}
+}
