@@ -485,7 +485,7 @@ func TestWhatPeopleLoseMeanwhile(t *testing.T) {
 		p.group.fall(true)
 		p.pass(2 * time.Hour)
 		p.expect(free.ID, releases.Published, "")
-		p.expect(stuck.ID, releases.Waiting, "waiting: whether you may release a to production cannot be told now")
+		p.expect(stuck.ID, releases.Waiting, "waiting: whether ada, who asked for it, still has the right to cannot be told now")
 	})
 	timeless(t, "who lost the right in the freeze is not served by a vote after it", oneVote, func(_ context.Context, p *play) {
 		freeze(p, time.Hour)
@@ -539,7 +539,8 @@ func TestWhatPeopleLoseMeanwhile(t *testing.T) {
 		p.ok(err)
 		p.refused(smash("heidi"), releases.Stale, "something else keeps")
 		p.expect(r.ID, releases.Waiting, "")
-		p.ok(smash("heidi"))
+		p.refused(smash("heidi"), releases.Conflict, "a second person")
+		p.ok(smash("grace"))
 		p.pass(time.Second)
 		p.expect(r.ID, releases.Published, "")
 		if passed := strings.Join(p.now(r.ID).Glass.Passed, "; "); !strings.Contains(passed, "it deletes data") {
@@ -551,6 +552,9 @@ func TestWhatPeopleLoseMeanwhile(t *testing.T) {
 		_, err := p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, Reason: "it burns", By: chatActor("grace")})
 		p.ok(err)
 		p.pass(61 * time.Minute)
+		if p.now(r.ID).Glass != nil {
+			t.Error("its button is still there")
+		}
 		_, err = p.service.BreakGlass(ctx, releases.GlassAsk{ReleaseID: r.ID, By: chatActor("heidi")})
 		p.refused(err, releases.Invalid, "reason: missing")
 	})
@@ -599,14 +603,18 @@ func TestWhatPeopleLoseMeanwhile(t *testing.T) {
 	}, func(ctx context.Context, p *play) {
 		p.access.Roles = append(p.access.Roles, commands.Role{Role: releases.Role{Name: "gates", Can: []string{releases.VerbApprove}}, Members: []string{"token:gate", "chat:grace", "chat:ivan"}})
 		p.again()
-		_, err := p.service.CreateToken(ctx, releases.Token{Name: "gate"}, root)
+		secret, err := p.service.CreateToken(ctx, releases.Token{Name: "gate"}, root)
+		p.ok(err)
+		token, err := p.service.TokenOf(ctx, secret)
 		p.ok(err)
 		r := p.request("a", p.shipFor("a"), "ada")
-		gate := releases.Actor{Name: "gate", Via: releases.ViaAPI, User: "gate", Person: "api:gate"}
+		gate := releases.Actor{Name: "gate", Via: releases.ViaAPI, User: token.Account(), Person: "api:" + token.Account()}
 		_, err = p.service.Vote(ctx, releases.Ballot{ReleaseID: r.ID, Yes: true, By: gate})
 		p.ok(err)
 		p.expect(r.ID, releases.Waiting, "1 of 2 approvals of gates")
 		p.ok(p.service.RevokeToken(ctx, "gate", root))
+		_, err = p.service.CreateToken(ctx, releases.Token{Name: "gate"}, root) // another one of the same name
+		p.ok(err)
 		p.ok(yes(p, r.ID, "ivan"))
 		p.pass(time.Minute)
 		p.expect(r.ID, releases.Waiting, "1 of 2 approvals of gates")
@@ -641,9 +649,63 @@ func TestWhatPeopleLoseMeanwhile(t *testing.T) {
 		p.pass(10 * time.Minute)
 		p.expect(r.ID, releases.Expired, "")
 	})
+	timeless(t, "a vote between a freeze's end and the look at what waits lets nothing go with the old plan, and expires", func(env *releases.Environment) {
+		env.Approval.Needs = []releases.Need{{Count: 2, From: []string{"managers"}}}
+		env.Approval.ExpiresAfter, env.Pause = 10*time.Minute, 10*time.Minute
+	}, func(_ context.Context, p *play) {
+		freeze(p, time.Hour)
+		p.request("a", p.shipFor("a"), "ada")
+		r := p.request("b", p.shipFor("b"), "ada")
+		p.chart.Add(1)
+		p.pass(61 * time.Minute) // a goes on, b waits for its turn
+		p.ok(yes(p, r.ID, "grace"))
+		synctest.Wait()
+		if after := p.now(r.ID); after.Plan.Digest == r.Plan.Digest || after.Expires.IsZero() || after.Status != releases.Waiting {
+			t.Errorf("%+v", after)
+		}
+		p.pass(11 * time.Minute)
+		p.expect(r.ID, releases.Expired, "")
+	})
+	timeless(t, "what waits for votes does not expire behind a lock that came before the vote", func(env *releases.Environment) {
+		env.Approval.Needs = []releases.Need{{Count: 2, From: []string{"managers"}}}
+		env.Approval.ExpiresAfter = 10 * time.Minute
+	}, func(ctx context.Context, p *play) {
+		r := p.request("a", p.shipFor("a"), "ada")
+		_, err := p.service.Lock(ctx, releases.LockAsk{App: "a", Env: "production", Until: time.Now().Add(time.Hour), Reason: "a look", By: chatActor("judy")})
+		p.ok(err)
+		p.ok(yes(p, r.ID, "grace"))
+		p.pass(30 * time.Minute)
+		p.expect(r.ID, releases.Waiting, "a in production is locked by judy")
+	})
+	timeless(t, "a full store is not asked again and again", nil, func(_ context.Context, p *play) {
+		freeze(p, time.Hour)
+		p.request("a", p.shipFor("a"), "ada")
+		p.life.full.Store(true)
+		p.pass(61 * time.Minute)
+		if n := p.life.refused.Load(); n > 200 {
+			t.Errorf("%d writes were tried in a minute", n)
+		}
+		p.life.full.Store(false)
+		p.pass(time.Minute)
+	})
+	timeless(t, "a version that is built again is as bad as before", nil, func(ctx context.Context, p *play) {
+		bad := p.shipFor("a")
+		_, err := p.service.MarkBad(ctx, releases.MarkAsk{ArtifactID: bad, Reason: "it leaks", By: root})
+		p.ok(err)
+		p.deploys, p.sha = true, 1
+		again := p.shipFor("a")
+		a, err := p.service.Artifact(ctx, again)
+		p.ok(err)
+		if again == bad || a.Decisions[0].Fires || !strings.Contains(a.Decisions[0].Reason, "marked as bad by admin: it leaks") {
+			t.Errorf("%+v", a.Decisions)
+		}
+		p.expect(p.request("a", again, "ada").ID, releases.Waiting, "is marked as bad")
+	})
 	timeless(t, "what people say is one line, of bounded length, without credentials", nil, func(ctx context.Context, p *play) {
 		p.shipFor("a")
-		err := p.service.Hold(ctx, "a", "production", strings.Repeat("x", 401), chatActor("ada"), time.Time{})
+		err := p.service.Hold(ctx, releases.AllApps, "production", "incident", chatActor("ada"), time.Time{})
+		p.refused(err, releases.Invalid, "to stop everything: /gimlet freeze production")
+		err = p.service.Hold(ctx, "a", "production", strings.Repeat("x", 401), chatActor("ada"), time.Time{})
 		p.refused(err, releases.Invalid, "reason: 401 characters are more than 400")
 		p.ok(p.service.Hold(ctx, "a", "production", "with gimletd_abcdefghijklmnopqrstuvwxyz\nand more", chatActor("ada"), time.Time{}))
 		states, err := p.service.Audit(ctx, releases.AuditQuery{App: "a", Limit: 100})

@@ -73,7 +73,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	var service *releases.Service
 	members := commands.Members{
 		People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{},
-		Token:       func(ctx context.Context, name string) (bool, error) { return service.TokenLives(ctx, name) },
+		Token:       func(ctx context.Context, account string) (bool, error) { return service.TokenLives(ctx, account) },
 		Delegations: func(ctx context.Context) ([]releases.Delegation, error) { return service.Delegations(ctx) },
 	}
 	service = releases.NewService(releases.Parts{
@@ -269,7 +269,7 @@ func (p *process) environments() (all []releases.Environment, err error) {
 // caller says for whom a token of the API speaks.
 func caller(members commands.Members) func(context.Context, releases.Token) (releases.Actor, error) {
 	return func(ctx context.Context, t releases.Token) (releases.Actor, error) {
-		return members.Identify(ctx, bot.User{Platform: "api", ID: t.Name, Name: t.Name, Email: t.Person})
+		return members.Identify(ctx, bot.User{Platform: "api", ID: t.Account(), Name: t.Name, Email: t.Person})
 	}
 }
 

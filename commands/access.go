@@ -44,8 +44,9 @@ type Members struct {
 	People      []Person
 	Roles       []Role
 	Directories map[string]bot.Directory // by platform
-	// Token reports whether there still is a token of the API with the name, for whom it speaks. Without it there are none.
-	Token func(ctx context.Context, name string) (bool, error)
+	// Token reports whether a token of the API still is good, by its account: its name and, after a slash, what tells it from
+	// others of that name.
+	Token func(ctx context.Context, account string) (bool, error)
 	// Delegations are those in force. Without it there are none.
 	Delegations func(ctx context.Context) ([]releases.Delegation, error)
 }
@@ -110,7 +111,7 @@ func (m Members) Fresh(ctx context.Context, a releases.Actor, verb, app, env str
 // with gives the actor those of the roles that they are a member of.
 func (m Members) with(ctx context.Context, a releases.Actor, roles []Role, since time.Time) releases.Actor {
 	a.Roles, a.Doubt = nil, ""
-	u := bot.User{Platform: a.Via, ID: a.User, Name: a.Name}
+	u := bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email}
 	for _, role := range roles {
 		in, err := m.member(ctx, role, u, a, since)
 		switch {
@@ -174,7 +175,10 @@ func (m Members) member(ctx context.Context, role Role, u bot.User, a releases.A
 		switch {
 		case !ok:
 			in = in || (strings.HasPrefix(a.Person, "person:") && strings.EqualFold(name, a.Email))
-		case platform == u.Platform && id == u.ID, platform == "token" && u.Platform == api && id == u.ID:
+		case platform == "token":
+			token, _, _ := strings.Cut(u.ID, "/")
+			in = in || (u.Platform == api && id == token)
+		case id != "" && id == m.account(u, platform):
 			in = true
 		}
 	}

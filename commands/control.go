@@ -235,7 +235,7 @@ func breakGlassCommand() command {
 		}
 		title := fmt.Sprintf("You want to break the glass for %s; a second person has to agree", r.ID)
 		if r.Glass.Second != nil {
-			title = fmt.Sprintf("The glass is broken for %s: it goes out, and is to be reviewed tomorrow", r.ID)
+			title = fmt.Sprintf("The glass is broken for %s: it goes out, and is to be reviewed on the next working day", r.ID)
 		}
 		return c.told(r.Env, bot.Message{Tone: bot.Warning, Title: title}), nil
 	}}

@@ -143,7 +143,7 @@ func review(v releases.Review, zone *time.Location) []Note {
 	m := bot.Message{
 		Tone: bot.Warning, Title: "To be reviewed: " + what + " went out by breaking the glass", Body: v.Glass.Reason,
 		Fields: fields("by", v.Glass.By.Name+" and "+v.Glass.Second.Name, "when", at(v.Glass.At, zone), "it passed", strings.Join(v.Glass.Passed, "; ")),
-		Footer: v.ReleaseID + " · somebody else who may approve there signs it off", About: v.ReleaseID,
+		Footer: v.ReleaseID + " · somebody else, who may approve or break the glass there, signs it off", About: v.ReleaseID,
 		Buttons: []bot.Button{{Label: "Sign off", Tone: bot.Good, Args: []string{"/gimlet", "sign-off", v.ReleaseID}, Confirm: fmt.Sprintf("Sign off %s? It says that you have looked at what happened and why.", what)}},
 	}
 	if v.SignedBy != nil {
@@ -197,6 +197,9 @@ func at(t time.Time, zone *time.Location) string {
 
 // waitsFor says, beside the votes, what keeps a release back.
 func waitsFor(r releases.Release) (lines []string) {
+	if doubt, ok := strings.CutPrefix(r.Reason, waiting); ok { // nothing keeps it back any more, but something is not known
+		return []string{doubt}
+	}
 	for _, b := range r.Blocks {
 		if b.Kind != releases.BlockVotes {
 			lines = append(lines, b.Text)
@@ -213,7 +216,7 @@ func glass(r releases.Release, what string) bot.Message {
 	return bot.Message{
 		Tone: bot.Bad, Title: "The glass was broken for " + what, Body: r.Glass.Reason,
 		Fields: fields("by", r.Glass.By.Name+" and "+r.Glass.Second.Name, "it passes", strings.Join(r.Glass.Passed, "; ")),
-		Footer: "to be reviewed tomorrow, and signed off by somebody else",
+		Footer: "to be reviewed on the next working day, and signed off by somebody else",
 	}
 }
 

@@ -94,7 +94,7 @@ func (l *line) decide(n Note) {
 	for _, other := range l.cards {
 		switch {
 		case other.AskFor == nil || other.Under != n.Key:
-		case n.Goes:
+		case n.Goes && other.DiffOf != "":
 			other.AskFor, other.Message = nil, bot.Message{Title: whatChanged}
 		default:
 			other.over = true

@@ -141,6 +141,7 @@ type Shipped struct {
 	Targets   []Target   `json:"-"` // one for each manifest, in order
 	Decisions []Decision `json:"-"`
 	Dropped   []string   `json:"-"` // names of variables that looked like secrets
+	mark      *Mark      // that it gets when it comes in
 }
 
 // Manifest returns the manifest for the app and environment.

@@ -34,7 +34,10 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 	}
 	var first error // why the one who asked may not any more
 	if r.Glass != nil {
-		_, first = s.allow(ctx, r.Glass.By, VerbBreakGlass, r.App, r.Env, ask.At)
+		var asker Actor
+		if asker, first = s.allow(ctx, r.Glass.By, VerbBreakGlass, r.App, r.Env, ask.At); KindOf(first) == Unavailable {
+			first = Errorf(Unavailable, "whether %s, who asked for it, may break the glass cannot be told now, so nothing was done: %s; try again in a moment", asker.Name, asker.Doubt)
+		}
 	}
 	var changed error // with something written all the same
 	err = s.store.Update(ctx, func(tx Tx) error {
@@ -64,7 +67,10 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 			return err
 		}
 		blocks := Gate(r, c, s.now())
-		if r.Glass == nil || r.Glass.Digest != r.Plan.Digest || first != nil || s.now().Sub(r.Glass.At) > glassFor {
+		if r.lapsed(s.now()) && ask.Reason == "" {
+			return Errorf(Stale, "%s asked for it more than %s ago, so it lapsed; to ask anew: /gimlet break-glass %s <why>", r.Glass.By.Name, glassFor, r.ID)
+		}
+		if r.Glass == nil || r.Glass.Digest != r.Plan.Digest || first != nil || r.lapsed(s.now()) {
 			if KindOf(first) == Unavailable {
 				return first
 			}
@@ -74,27 +80,30 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 			return Errorf(Conflict, "you have asked for it; a second person who may break the glass has to agree")
 		}
 		if unforeseen := r.Glass.unforeseen(blocks); len(unforeseen) > 0 {
-			r.Glass.Passed = append(r.Glass.Passed, reasonOf(unforeseen))
-			if err := s.save(tx, r); err != nil {
-				return err
+			first := r.Glass.By.Name
+			if ask.Reason == "" {
+				ask.Reason = r.Glass.Reason
 			}
-			changed = Errorf(Stale, "since %s asked, something else keeps %s back: %s\nIf it is to pass that, too, say so again", r.Glass.By.Name, r.ID, reasonOf(unforeseen))
-			return nil
+			record.Detail = ask.Reason
+			changed = Errorf(Stale, "since %s asked, something else keeps %s back: %s\nYou have asked anew for it to pass that, too; somebody else has to agree", first, r.ID, reasonOf(unforeseen))
+			return s.askToBreak(tx, &r, ask, by, blocks, record)
 		}
 		return s.smash(tx, &r, by, blocks, record)
 	})
-	if err == nil && changed != nil {
-		err = changed
-	}
 	if err != nil {
 		return r, s.refusing(ctx, record, err)
 	}
 	s.wake()
-	return r, nil
+	return r, changed
 }
 
 // glassFor is how long a second person has to agree.
 const glassFor = time.Hour
+
+// lapsed reports whether nobody has agreed in time to break the glass.
+func (r Release) lapsed(now time.Time) bool {
+	return r.Glass != nil && r.Glass.Second == nil && now.Sub(r.Glass.At) > glassFor
+}
 
 // unforeseen are blocks that the first person did not see when they asked.
 func (g Glass) unforeseen(blocks []Block) (all []Block) {

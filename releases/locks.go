@@ -210,6 +210,9 @@ func (s *Service) Hold(ctx context.Context, app, env, reason string, by Actor, a
 		return err
 	}
 	reason, err := plainText("reason", reason)
+	if app == AllApps {
+		err = Errorf(Invalid, "app: a hold is of one app; to stop everything: /gimlet freeze %s until <when> <why>", env)
+	}
 	if err == nil && reason == "" {
 		err = Errorf(Invalid, "reason: missing; whoever wonders why nothing is released wants to know")
 	}

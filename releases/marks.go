@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -54,11 +55,11 @@ func (s *Service) ClearMark(ctx context.Context, ask MarkAsk) (m Mark, err error
 		return m, err
 	}
 	record := s.markRecord(ask, a, "artifact.cleared")
-	by := ask.By
-	for _, t := range a.Targets {
-		if _, unknown := s.environment(t.Env); unknown != nil {
-			continue
-		}
+	by, places := ask.By, slices.DeleteFunc(slices.Clone(a.Targets), func(t Target) bool { _, err := s.environment(t.Env); return err != nil })
+	if len(places) == 0 { // none that is known: it takes the right to lock everything
+		places = []Target{{App: AllApps, Env: AllEnvironments}}
+	}
+	for _, t := range places {
 		if by, err = s.allow(ctx, ask.By, VerbLock, t.App, t.Env, ask.At); err != nil {
 			return m, s.refusing(ctx, record, err)
 		}
@@ -139,6 +140,9 @@ func (s *Service) Delegate(ctx context.Context, d Delegation) error {
 		record.Detail += ": " + d.Reason
 	}
 	return s.store.Update(ctx, func(tx Tx) error {
+		if _, err := s.endDelegation(tx, d.From); err != nil {
+			return err
+		}
 		if err := tx.PutDelegation(d); err != nil {
 			return err
 		}
@@ -152,26 +156,32 @@ func (s *Service) Delegate(ctx context.Context, d Delegation) error {
 // EndDelegation takes it back.
 func (s *Service) EndDelegation(ctx context.Context, by Actor) error {
 	return s.store.Update(ctx, func(tx Tx) error {
-		all, err := tx.Delegations()
-		if err != nil {
-			return err
+		ended, err := s.endDelegation(tx, by)
+		if err == nil && !ended {
+			return Errorf(NotFound, "you have delegated nothing")
 		}
-		for _, d := range all {
-			if !d.From.Is(by) {
-				continue
-			}
-			if err := tx.ClearDelegation(d.From.Identity()); err != nil {
-				return err
-			}
-			record := s.by(by, "delegation.ended")
-			record.Detail = "to " + d.To.Name
-			if err := s.record(tx, record); err != nil {
-				return err
-			}
-			return s.takeBack(tx, d)
-		}
-		return Errorf(NotFound, "you have delegated nothing")
+		return err
 	})
+}
+
+// endDelegation takes back what somebody has delegated, by whatever account of theirs.
+func (s *Service) endDelegation(tx Tx, by Actor) (ended bool, err error) {
+	all, err := tx.Delegations()
+	if err != nil {
+		return false, err
+	}
+	for _, d := range all {
+		if !d.From.Is(by) {
+			continue
+		}
+		record := s.by(by, "delegation.ended")
+		record.Detail = "to " + d.To.Name
+		if err := errors.Join(tx.ClearDelegation(d.From.Identity()), s.record(tx, record), s.takeBack(tx, d)); err != nil {
+			return false, err
+		}
+		ended = true
+	}
+	return ended, nil
 }
 
 // takeBack has the votes fall that were cast on somebody's behalf, of releases that are not out yet.

@@ -29,7 +29,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.planLoop(ctx) })
 	group.Go(func() error { return s.watch(ctx) })
 	for name, repository := range s.repositories {
-		p := &publisher{Service: s, name: name, repository: repository, wake: s.publishing[name]}
+		p := &publisher{Service: s, name: name, repository: repository, wake: s.publishing[name], doubts: newRetries()}
 		group.Go(func() error { return p.loop(ctx) })
 	}
 	s.wake()

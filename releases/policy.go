@@ -27,6 +27,7 @@ const DeployPolicy = "deploy"
 type Snapshot struct {
 	Live *Live
 	Hold *Hold
+	Mark *Mark // of the version itself
 }
 
 // Decide says whether a manifest's deploy policy releases the version, and why. It is pure.
@@ -41,6 +42,9 @@ func Decide(target Target, deploy *Deploy, v Version, now Snapshot) Decision {
 	}
 	if now.Hold != nil {
 		d.Fires, d.Reason = false, now.Hold.explain(target)
+	}
+	if now.Mark != nil {
+		d.Fires, d.Reason = false, fmt.Sprintf("this version is marked as bad by %s: %s", now.Mark.By.Name, now.Mark.Reason)
 	}
 	if reason := backwards(now.Live, v); reason != "" {
 		d.Fires, d.Reason = false, reason

@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -15,6 +16,7 @@ type publisher struct {
 	name       string
 	repository Repository
 	wake       chan struct{}
+	doubts     *retries // releases of which it cannot be told whether they may go out
 }
 
 // Limits of one push.
@@ -70,7 +72,9 @@ func (p *publisher) work(ctx context.Context) (busy bool, err error) {
 			case Publishing:
 				doubtful = append(doubtful, r)
 			case Approved:
-				approved = append(approved, r)
+				if p.doubts.due(r.ID, p.now()) {
+					approved = append(approved, r)
+				}
 			default: // the planner's
 			}
 		}
@@ -89,6 +93,8 @@ func (p *publisher) work(ctx context.Context) (busy bool, err error) {
 		}
 		return true, nil
 	}
+	// What cannot wait goes first.
+	slices.SortStableFunc(approved, func(a, b Release) int { return cmp.Compare(b.urgency(), a.urgency()) })
 	batch, err := p.begin(ctx, approved[:min(len(approved), maxBatch)])
 	if err != nil {
 		return false, err
@@ -196,13 +202,22 @@ func (p *publisher) begin(ctx context.Context, approved []Release) (batch []Rele
 	})
 	CrashPoint("publish.begun")
 	for id, doubt := range doubts {
+		wait := p.doubts.failed(id, p.now())
+		time.AfterFunc(wait, func() { poke(p.wake) })
 		p.remark(ctx, id, waitingFor(doubt))
-		err = errors.Join(err, doubt)
 	}
-	if len(batch) > 0 {
-		return batch, nil
+	for _, r := range batch {
+		p.doubts.forget(r.ID)
 	}
-	return nil, err
+	return batch, err
+}
+
+// urgency puts rollbacks and what two people have broken the glass for before all else.
+func (r Release) urgency() int {
+	if r.Kind == KindRollback || r.broken() {
+		return 1
+	}
+	return 0
 }
 
 // start moves a release on to being published, or, when something keeps it back after all, back to waiting.

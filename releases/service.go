@@ -162,6 +162,19 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	return shipped, isNew, nil
 }
 
+// inherited is the mark that an artifact gets because another one of the same commit has it: a build that is repeated is the
+// same version.
+func inherited(tx Tx, shipped *Shipped) (*Mark, error) {
+	all, err := tx.Marks()
+	for _, m := range all {
+		if m.Version.RepositoryName == shipped.Version.RepositoryName && m.Version.SHA == shipped.Version.SHA {
+			m.ArtifactID, m.Targets = shipped.ID, shipped.Targets
+			return &m, err
+		}
+	}
+	return nil, err
+}
+
 // mayShip returns an Error unless somebody may ship for all the targets; without any, for everything.
 func (s *Service) mayShip(ctx context.Context, targets []Target, by Actor) (_ Actor, err error) {
 	if len(targets) == 0 && !by.Root {
@@ -185,11 +198,19 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints, by Actor) 
 	shipped.Key = key
 	shipped.Created = key.Time().Unix()
 	shipped.ID = shipped.Version.RepositoryName + "-" + uuid.NewString()
+	if shipped.mark, err = inherited(tx, shipped); err != nil {
+		return err
+	}
 	if shipped.Decisions, err = s.decide(tx, shipped); err != nil {
 		return err
 	}
 	if err := tx.PutArtifact(shipped); err != nil {
 		return err
+	}
+	if shipped.mark != nil {
+		if err := tx.PutMark(*shipped.mark); err != nil {
+			return err
+		}
 	}
 	if err := prints.remember(tx, shipped.ID, now); err != nil {
 		return err
@@ -254,7 +275,7 @@ func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
 		if err != nil {
 			return nil, err
 		}
-		decisions = append(decisions, Decide(t, shipped.Environments[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold}))
+		decisions = append(decisions, Decide(t, shipped.Environments[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold, Mark: shipped.mark}))
 	}
 	return decisions, nil
 }

@@ -104,10 +104,13 @@ func (s *Service) Tokens(ctx context.Context) (all []Token, err error) {
 	return all, err
 }
 
-// TokenLives reports whether there is a token with the name that has not expired.
-func (s *Service) TokenLives(ctx context.Context, name string) (bool, error) {
+// Account tells the token from another one of the same name, before or after it.
+func (t Token) Account() string { return t.Name + "/" + t.Hash[:min(8, len(t.Hash))] }
+
+// TokenLives reports whether there is a token with the account that has not expired.
+func (s *Service) TokenLives(ctx context.Context, account string) (bool, error) {
 	all, err := s.Tokens(ctx)
-	return slices.ContainsFunc(all, func(t Token) bool { return t.Name == name && !t.expired(s.now()) }), err
+	return slices.ContainsFunc(all, func(t Token) bool { return t.Account() == account && !t.expired(s.now()) }), err
 }
 
 func (t Token) expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }

@@ -95,7 +95,7 @@ func (s *Service) voter(ctx context.Context, r Release, b Ballot) (v voter, err 
 		if denied == nil {
 			v.behalf = append(v.behalf, from)
 		} else if KindOf(denied) == Unavailable && v.denied != nil {
-			v.denied = denied
+			v.denied = Errorf(Unavailable, "whether %s, for whom you vote, may approve cannot be told now, so nothing was done: %s; try again in a moment", from.Name, from.Doubt)
 		}
 	}
 	if v.denied != nil && len(v.behalf) == 0 {
@@ -326,14 +326,14 @@ func (s *Service) settle(tx Tx, r Release, env Environment) (Release, error) {
 		return r, err
 	}
 	now, was := s.now(), r.Queued()
-	if r.Blocks = Gate(r, c, now); len(r.Blocks) == 0 && was { // what else kept it back is over as well: it is looked at anew
+	if r.Blocks = Gate(r, c, now); was && !queued(r.Blocks) { // it is looked at anew; votes for the same plan stand
 		return s.move(tx, r, Proposed, "what kept it back is over; planning again")
 	}
 	if len(r.Blocks) == 0 {
 		return s.move(tx, r, Approved, r.freed())
 	}
-	if reason := reasonOf(r.Blocks); reason != r.Reason {
-		r = r.note(reason, now)
+	if r = r.waitFor(now); r.Reason != reasonOf(r.Blocks) {
+		r = r.note(reasonOf(r.Blocks), now)
 	}
 	return r, nil
 }

@@ -13,7 +13,7 @@ import (
 func (s *Service) watch(ctx context.Context) error {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
-	w := watcher{Service: s, opened: map[string]time.Time{}}
+	w := watcher{Service: s, opened: map[string]time.Time{}, doubts: newRetries()}
 	for {
 		err := w.look(ctx)
 		s.loops.Beat("watch", s.now(), err)
@@ -26,11 +26,15 @@ func (s *Service) watch(ctx context.Context) error {
 	}
 }
 
-// watcher remembers when it last let a queued release of an environment go on.
+// watcher remembers when it last let a queued release of an environment go on, and of which ones that cannot be told.
 type watcher struct {
 	*Service
 	opened map[string]time.Time
+	doubts *retries
 }
+
+// maxDoubts is how many unanswered questions one look waits for: it has other things to do.
+const maxDoubts = 3
 
 // look does its parts apart, so that none keeps the others from being done.
 func (w watcher) look(ctx context.Context) error {
@@ -77,7 +81,7 @@ func (w watcher) waitingDue(ctx context.Context) error {
 // due reports whether something is to be done about a waiting release, beside letting it go.
 func (w watcher) due(tx Tx, r Release) (bool, error) {
 	now := w.now()
-	if r.expired(now) || r.toRemind(now) {
+	if r.expired(now) || r.toRemind(now) || r.lapsed(now) {
 		return true, nil
 	}
 	blocks, err := w.blocks(tx, r)
@@ -120,8 +124,18 @@ func (w watcher) attend(tx Tx, r Release) error {
 		}
 	}
 	blocks, err := w.blocks(tx, r)
-	if err != nil || r.goesOn(blocks) || reasonOf(blocks) == reasonOf(r.Blocks) {
+	if err != nil {
 		return err
+	}
+	if r.lapsed(now) {
+		r.Glass = nil
+		r = r.note(r.Reason, now)
+		if err := w.save(tx, r); err != nil {
+			return err
+		}
+	}
+	if r.goesOn(blocks) || reasonOf(blocks) == reasonOf(r.Blocks) {
+		return nil
 	}
 	r.Blocks = blocks
 	if env, err := w.environment(r.Env); err == nil {
@@ -184,10 +198,15 @@ func (w watcher) open(ctx context.Context) error {
 			continue
 		}
 		for _, r := range waiting {
+			if len(faults) >= maxDoubts || !w.doubts.due(r.ID, w.now()) {
+				continue
+			}
 			if err = w.goOn(ctx, r); err == nil {
 				w.opened[name] = w.now()
+				w.doubts.forget(r.ID)
 				break
 			}
+			w.doubts.failed(r.ID, w.now())
 			faults = append(faults, err)
 			w.remark(ctx, r.ID, waitingFor(err))
 		}
@@ -201,8 +220,7 @@ func (w watcher) goOn(ctx context.Context, r Release) error {
 	if KindOf(denied) == Unavailable {
 		return denied
 	}
-	defer w.wake()
-	return w.store.Update(ctx, func(tx Tx) error {
+	err := w.store.Update(ctx, func(tx Tx) error {
 		current, err := tx.Release(r.ID)
 		if err != nil || current.Status != Waiting || current.expired(w.now()) {
 			return err
@@ -214,9 +232,14 @@ func (w watcher) goOn(ctx context.Context, r Release) error {
 		if denied != nil {
 			return w.forsaken(tx, current)
 		}
-		_, err = w.move(tx, current, Proposed, "what kept it back is over ("+reasonOf(current.Blocks)+"); planning again")
+		over := slices.DeleteFunc(slices.Clone(current.Blocks), func(b Block) bool { return b.Kind == BlockVotes && len(current.Blocks) > 1 })
+		_, err = w.move(tx, current, Proposed, "what kept it back is over ("+reasonOf(over)+"); planning again")
 		return err
 	})
+	if err == nil {
+		w.wake()
+	}
+	return err
 }
 
 // stillMay returns an Error unless who asked for the release has the right to now.
@@ -224,13 +247,26 @@ func (s *Service) stillMay(ctx context.Context, r Release, since time.Time) erro
 	if r.RequestedBy.Via == ViaPolicy {
 		return nil
 	}
-	_, err := s.allow(ctx, r.RequestedBy, r.Verb(), r.App, r.Env, since)
+	by, err := s.allow(ctx, r.RequestedBy, r.Verb(), r.App, r.Env, since)
+	if KindOf(err) == Unavailable {
+		return Errorf(Unavailable, "whether %s, who asked for it, still has the right to cannot be told now (%s)", by.Name, by.Doubt)
+	}
 	return err
 }
 
 // forsaken ends a release whose requester has lost the right to it.
 func (s *Service) forsaken(tx Tx, r Release) error {
-	_, err := s.end(tx, r, Cancelled, fmt.Sprintf("%s asked for it, and has no right to any more", r.RequestedBy.Name))
+	reason := fmt.Sprintf("%s asked for it, and has no right to any more", r.RequestedBy.Name)
+	if r.RequestedBy.Via == ViaAPI {
+		all, err := tx.Tokens()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(all, func(t Token) bool { return t.Account() == r.RequestedBy.User && !t.expired(s.now()) }) {
+			reason = fmt.Sprintf("the token by which %s asked for it has expired or was revoked", r.RequestedBy.Name)
+		}
+	}
+	_, err := s.end(tx, r, Cancelled, reason)
 	return err
 }
 
