@@ -81,12 +81,13 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 		}
 		if unforeseen := r.Glass.unforeseen(blocks); len(unforeseen) > 0 {
 			first := r.Glass.By.Name
-			if ask.Reason == "" {
-				ask.Reason = r.Glass.Reason
+			anew := ask
+			if anew.Reason == "" {
+				anew.Reason = r.Glass.Reason
 			}
-			record.Detail = ask.Reason
+			record.Detail = anew.Reason
 			changed = Errorf(Stale, "since %s asked, something else keeps %s back: %s\nYou have asked anew for it to pass that, too; somebody else has to agree", first, r.ID, reasonOf(unforeseen))
-			return s.askToBreak(tx, &r, ask, by, blocks, record)
+			return s.askToBreak(tx, &r, anew, by, blocks, record)
 		}
 		return s.smash(tx, &r, by, blocks, record)
 	})
