@@ -61,10 +61,7 @@ func (s *Service) Freeze(ctx context.Context, ask FreezeAsk) (made []Freeze, err
 				made = append(made, known[i]) // it was done in an earlier life
 				continue
 			}
-			f := Freeze{Request: ask.Request, Env: env.Name, Reason: ask.Reason, By: ask.By, From: now, Until: ask.Until, Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze)}
-			if f.ID, err = newID("f-", func(string) (bool, error) { return false, nil }); err != nil {
-				return err
-			}
+			f := Freeze{ID: drawID("f-"), Request: ask.Request, Env: env.Name, Reason: ask.Reason, By: ask.By, From: now, Until: ask.Until, Rollbacks: slices.Contains(env.Rollbacks, BlockFreeze)}
 			if err := s.freezeTold(tx, f, "freeze.set", ask.By); err != nil {
 				return err
 			}

@@ -53,10 +53,7 @@ func (s *Service) Lock(ctx context.Context, ask LockAsk) (l Lock, err error) {
 		if was == nil && ask.Take {
 			return Errorf(NotFound, "nobody has locked %s in %s, so there is nothing to take over", ask.App, ask.Env)
 		}
-		l = Lock{App: ask.App, Env: ask.Env, Owner: ask.By, Reason: ask.Reason, At: now, Until: ask.Until}
-		if l.ID, err = newID("l-", func(string) (bool, error) { return false, nil }); err != nil {
-			return err
-		}
+		l = Lock{ID: drawID("l-"), App: ask.App, Env: ask.Env, Owner: ask.By, Reason: ask.Reason, At: now, Until: ask.Until}
 		told := Outcome{At: now, Kind: LockChanged, Lock: &l, Was: was}
 		record := s.lockRecord(ask, "lock.set")
 		if other {

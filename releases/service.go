@@ -316,7 +316,7 @@ func (s *Service) propose(tx Tx, r Release) (Release, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.ID, err = newID("r-", func(id string) (bool, error) { return taken(tx, id) }); err != nil {
+	if r.ID, err = freeID(tx); err != nil {
 		return r, err
 	}
 	r.Key, r.Status, r.Created = key, Proposed, now
@@ -373,24 +373,24 @@ const idAlphabet = "23456789bcdfghjkmnpqrstvwxz"
 
 const idLetters = 6
 
-// newID draws an id that is not taken: a prefix and six characters.
-func newID(prefix string, taken func(id string) (bool, error)) (string, error) {
-	for range 10 {
-		id := []byte(prefix)
-		for range idLetters {
-			id = append(id, idAlphabet[rand.IntN(len(idAlphabet))]) //nolint:gosec // a name, not a secret
-		}
-		if is, err := taken(string(id)); err != nil || !is {
-			return string(id), err
-		}
+// drawID draws an id: a prefix and six characters.
+func drawID(prefix string) string {
+	id := []byte(prefix)
+	for range idLetters {
+		id = append(id, idAlphabet[rand.IntN(len(idAlphabet))]) //nolint:gosec // a name, not a secret
 	}
-	return "", Errorf(Conflict, "no free id was found")
+	return string(id)
 }
 
-func taken(tx Tx, releaseID string) (bool, error) {
-	_, err := tx.Release(releaseID)
-	if KindOf(err) == NotFound {
-		return false, nil
+// freeID draws a release id that is not taken.
+func freeID(tx Tx) (string, error) {
+	for range 10 {
+		id := drawID("r-")
+		if _, err := tx.Release(id); KindOf(err) == NotFound {
+			return id, nil
+		} else if err != nil {
+			return "", err
+		}
 	}
-	return true, err
+	return "", Errorf(Conflict, "no free release id was found")
 }
