@@ -30,6 +30,7 @@ type Config struct {
 	Environments []EnvironmentConfig      `yaml:"environments"`
 	People       []PersonConfig           `yaml:"people"`
 	Roles        []RoleConfig             `yaml:"roles"`
+	Policies     []PolicyConfig           `yaml:"policies"`
 	Slack        SlackConfig              `yaml:"slack"`
 	Notify       NotifyConfig             `yaml:"notify"`
 	Timezone     string                   `yaml:"timezone"` // of the times that people type and read
@@ -67,7 +68,8 @@ type EnvironmentConfig struct {
 	Freezes     []FreezeConfig `yaml:"freezes"`
 	Rollbacks   []string       `yaml:"rollbacks"` // what stops them, too: approval, freeze, lock
 	Pause       *time.Duration `yaml:"pause"`     // between releases that go on after a freeze or a lock
-	Rollout     string         `yaml:"rollout"`
+	Previews    PreviewsConfig `yaml:"previews"`
+	Rollout     string         `yaml:"rollout"` // flux, none
 	KubeVersion string         `yaml:"kubeVersion"`
 	APIVersions []string       `yaml:"apiVersions"`
 }
@@ -189,7 +191,7 @@ func (c Config) validate() (faults []fault) {
 			add(fmt.Sprintf("charts[%d]", i), "%w", err)
 		}
 	}
-	return slices.Concat(faults, c.validateEnvironments(), c.validateControl(), c.validateChat())
+	return slices.Concat(faults, c.validateEnvironments(), c.validateControl(), c.validatePolicies(), c.validateChat())
 }
 
 func (c Config) validateGitOps() (faults []fault) {
@@ -247,8 +249,8 @@ func (c Config) validateEnvironments() (faults []fault) {
 				faults = append(faults, fault{path, fmt.Errorf(format, args...)})
 			})
 		}
-		if e.Rollout != "none" {
-			add(".rollout", "%q is not supported: only none", e.Rollout)
+		if e.Rollout != "none" && e.Rollout != "flux" {
+			add(".rollout", "%q is not supported: only flux and none", e.Rollout)
 		}
 		if err := (manifest.Cluster{KubeVersion: e.KubeVersion}).Validate(); err != nil {
 			add(".kubeVersion", "%w", err)

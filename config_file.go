@@ -72,6 +72,9 @@ func (d *document) expand(n *yaml.Node, env func(string) (string, bool)) {
 
 // unknown reports keys that the type does not have, with the nearest that it has.
 func (d *document) unknown(path string, n *yaml.Node, t reflect.Type) {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -169,6 +172,10 @@ func (d *document) readSecrets(path string, v reflect.Value) {
 			element.Set(v.MapIndex(key))
 			d.readSecrets(under(path, key.String()), element)
 			v.SetMapIndex(key, element)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			d.readSecrets(path, v.Elem())
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {

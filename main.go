@@ -16,6 +16,7 @@ import (
 
 	"gimletd/bot"
 	"gimletd/bot/console"
+	"gimletd/releases"
 	"gimletd/releases/manifest"
 
 	"github.com/alecthomas/kong"
@@ -128,6 +129,13 @@ func (c configCheck) Run(std streams) error {
 		return fmt.Errorf("the configuration has faults\n%w", err)
 	}
 	fmt.Fprintf(std.out, "%s is good: %d environments, %d GitOps repositories, %d chart sources\n", c.Config, len(config.Environments), len(config.GitOps), len(config.Charts))
+	policies, err := config.scheduledPolicies()
+	if err != nil {
+		return err
+	}
+	for _, fight := range releases.Fights(policies) {
+		fmt.Fprintln(std.out, "warning:", fight)
+	}
 	if config.Server.AdminToken == "" {
 		fmt.Fprintln(std.out, "note: without server.adminTokenFile the API refuses every call")
 	}

@@ -70,6 +70,13 @@ func (p *process) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	policies, err := p.config.scheduledPolicies()
+	if err != nil {
+		return err
+	}
+	for _, fight := range releases.Fights(policies) {
+		p.log.Warn("policies work against each other", "what", fight)
+	}
 	var service *releases.Service
 	members := commands.Members{
 		People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{},
@@ -77,8 +84,9 @@ func (p *process) run(ctx context.Context) (err error) {
 		Delegations: func(ctx context.Context) ([]releases.Delegation, error) { return service.Delegations(ctx) },
 	}
 	service = releases.NewService(releases.Parts{
-		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments, Access: members, Zone: p.config.zone(),
+		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments, Policies: policies, Access: members, Zone: p.config.zone(),
 		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
+		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(p.config.DataDir()) },
 	})
 	router := commands.NewRouter(service, members, p.config.zone(), time.Now, p.log)
 	inbox := commands.NewInbox(db, router, time.Now, p.log)
@@ -96,7 +104,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	platforms["console"] = notify.Platform{Sender: terminal}
 	dispatcher := &notify.Dispatcher{
 		Queue: db, Ledger: db, Platforms: platforms, Environments: environments,
-		Approvers: members, Diffs: service, Zone: p.config.zone(), Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
+		Approvers: members, Diffs: service, Runs: service, Zone: p.config.zone(), Loops: loops, Now: time.Now, Log: p.log.With("component", "notify"),
 	}
 	dispatcher.Fallback, dispatcher.Owner = p.config.fallback()
 	metrics := api.NewMetrics(loops, func() map[releases.Status]int { //nolint:contextcheck // a scrape has none
@@ -250,6 +258,7 @@ func (p *process) environments() (all []releases.Environment, err error) {
 	for _, e := range p.config.Environments {
 		env := releases.Environment{
 			Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval(), MaxCommits: e.MaxCommits, Pause: *e.Pause,
+			Previews: releases.Previews(e.Previews),
 		}
 		for _, word := range e.Rollbacks {
 			env.Rollbacks = append(env.Rollbacks, blocks()[word])

@@ -21,6 +21,7 @@ type Releases interface {
 type actions interface {
 	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
+	Remove(ctx context.Context, ask releases.RemoveAsk) (releases.Release, error)
 	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
 	Cancel(ctx context.Context, id, reason string, by releases.Actor, at time.Time) (releases.Release, error)
 	controls

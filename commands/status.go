@@ -72,6 +72,8 @@ func historyCommand() command {
 				status = "rolled back"
 			case r.Kind == releases.KindRollback:
 				status += " (rollback)"
+			case r.Kind == releases.KindCleanup:
+				status += " (removed)"
 			}
 			by := r.RequestedBy.Name
 			rows = append(rows, []string{r.ID, ago(c.now(), r.Created), r.App, r.Env, r.Version.Short(), status, dash(releases.ShortSHA(r.Commit)), by})

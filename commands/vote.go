@@ -90,6 +90,9 @@ func (c call) again(ctx context.Context, r releases.Release) (releases.Release, 
 	if r.Kind == releases.KindRollback {
 		return c.releases.Rollback(ctx, releases.RollbackAsk{App: r.App, Env: r.Env, To: r.Target, Of: r.RollbackOf, By: c.actor, At: c.at, Request: c.request})
 	}
+	if r.Kind == releases.KindCleanup {
+		return c.releases.Remove(ctx, releases.RemoveAsk{App: r.App, Env: r.Env, Of: r.RollbackOf, By: c.actor, At: c.at, Request: c.request})
+	}
 	made, err := c.releases.Propose(ctx, releases.Ask{App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, By: c.actor, At: c.at, Request: c.request})
 	if err != nil {
 		return r, err

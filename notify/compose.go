@@ -29,6 +29,8 @@ type Note struct {
 	// Decides ends the asking for votes: what still waits to be asked in the message's thread is not asked, or, with
 	// Goes, told without asking.
 	Decides, Goes bool
+	// RunOf is the run of a policy that the message shows, as it is when it is told.
+	RunOf string
 	// Followup changes a message that was sent, and is nothing where none was.
 	Followup bool
 }
@@ -41,19 +43,25 @@ func Compose(o releases.Outcome, zone *time.Location) []Note {
 		return []Note{{Key: "artifact/" + o.Artifact.ID, Message: artifact(*o.Artifact)}}
 	case o.Release != nil:
 		return released(*o.Release, zone)
+	case o.Run != nil:
+		return []Note{runNote(o.Run.ID)}
 	}
 	return controlled(o, zone)
 }
 
 // released are a release's message and what its thread says of the state.
-func released(r releases.Release, zone *time.Location) []Note {
+func released(r releases.Release, zone *time.Location) (notes []Note) {
+	if r.Run != "" {
+		notes = append(notes, runNote(r.Run))
+	}
 	m, ok := release(r, zone)
-	if !ok {
-		return nil
+	if !ok || inSummary(r) {
+		return notes
 	}
 	key := releaseKey(r)
-	notes := []Note{{Key: key, Message: m, Decides: (r.Status != releases.Waiting || !r.Needs(releases.BlockVotes)) && !r.Asked.IsZero()}}
-	notes[0].Goes = slices.Contains([]releases.Status{releases.Approved, releases.Publishing, releases.Published}, r.Status)
+	own := Note{Key: key, Message: m, Decides: (r.Status != releases.Waiting || !r.Needs(releases.BlockVotes)) && !r.Asked.IsZero()}
+	own.Goes = slices.Contains([]releases.Status{releases.Approved, releases.Publishing, releases.Published}, r.Status)
+	notes = append(notes, own)
 	thread := func(name string, n Note) {
 		n.Key, n.Under, n.Once = key+"/"+name, key, true
 		notes = append(notes, n)
@@ -178,8 +186,11 @@ const waiting = "waiting: "
 
 // what names the release, with the versions from and to.
 func what(r releases.Release) string {
-	if r.Kind == releases.KindRollback {
+	switch r.Kind {
+	case releases.KindRollback:
 		return fmt.Sprintf("%s in %s: %s", r.App, r.Env, step(r))
+	case releases.KindCleanup:
+		return fmt.Sprintf("%s from %s", r.App, r.Env)
 	}
 	return fmt.Sprintf("%s %s to %s", r.App, step(r), r.Env)
 }
@@ -187,10 +198,8 @@ func what(r releases.Release) string {
 func release(r releases.Release, zone *time.Location) (bot.Message, bool) {
 	m := bot.Message{Footer: r.ID + " · " + asked(r), About: r.ID}
 	what := what(r)
-	doing, done := "Releasing "+what, "Released "+what
-	if r.Kind == releases.KindRollback {
-		doing, done = "Rolling back "+what, "Rolled back "+what
-	}
+	doing, done, not := verbs(r.Kind)
+	doing, done, not = doing+" "+what, done+" "+what, not+": "+what
 	again := []bot.Button{{Label: "Ask again", Args: []string{"/gimlet", "retry", r.ID}, Confirm: "Ask again for " + what + "?"}}
 	switch r.Status {
 	case releases.Proposed, releases.Approved, releases.Publishing:
@@ -202,10 +211,7 @@ func release(r releases.Release, zone *time.Location) (bot.Message, bool) {
 	case releases.Unchanged:
 		m.Title, m.Tone, m.Body = fmt.Sprintf("Nothing to change: %s %s in %s", r.App, r.Version.Short(), r.Env), bot.Good, r.Reason
 	case releases.Superseded:
-		m.Title, m.Tone, m.Body = "Not released: "+what, bot.Warning, r.Reason
-		if r.Kind == releases.KindRollback {
-			m.Title = "Not rolled back: " + what
-		}
+		m.Title, m.Tone, m.Body = not, bot.Warning, r.Reason
 	case releases.Rejected:
 		m.Title, m.Tone, m.Body, m.Buttons = "Rejected: "+what, bot.Bad, r.Reason, again
 	case releases.Expired:
@@ -213,16 +219,24 @@ func release(r releases.Release, zone *time.Location) (bot.Message, bool) {
 	case releases.Cancelled:
 		m.Title, m.Tone, m.Body, m.Buttons = "Cancelled: "+what, bot.Warning, r.Reason, again
 	case releases.Failed:
-		m.Title, m.Tone, m.Body = "Not released: "+what, bot.Bad, r.Reason
-		if r.Kind == releases.KindRollback {
-			m.Title = "Not rolled back: " + what
-		}
+		m.Title, m.Tone, m.Body = not, bot.Bad, r.Reason
 		m.Buttons = []bot.Button{{Label: "Try again", Args: []string{"/gimlet", "retry", r.ID}, Confirm: "Try again: " + what + "?"}}
 	}
 	if r.Status == releases.Failed {
 		m.Fields = decided(r, zone)
 	}
 	return m, true
+}
+
+// verbs are the words for what a release does, has done, and has not.
+func verbs(kind string) (doing, done, not string) {
+	switch kind {
+	case releases.KindRollback:
+		return "Rolling back", "Rolled back", "Not rolled back"
+	case releases.KindCleanup:
+		return "Removing", "Removed", "Not removed"
+	}
+	return "Releasing", "Released", "Not released"
 }
 
 // ballot shows a release that waits: for votes, for something else, or for both.
@@ -267,6 +281,14 @@ func ballot(m bot.Message, r releases.Release, what string, zone *time.Location)
 	return m
 }
 
+// why is the reason for which the release was asked for.
+func why(r releases.Release) string {
+	if len(r.Steps) == 0 || r.Steps[0].Reason == "" {
+		return ""
+	}
+	return strings.ToUpper(r.Steps[0].Reason[:1]) + r.Steps[0].Reason[1:] + "."
+}
+
 const moment = "Mon 2 Jan 15:04 MST"
 
 // approvalLine is how the votes stand.
@@ -307,7 +329,11 @@ func live(m bot.Message, r releases.Release, done string, zone *time.Location) b
 	m.Title, m.Tone, m.Body = done, bot.Good, changes(r.Plan)
 	m.Fields = append(fields("commit", releases.ShortSHA(r.Commit)), decided(r, zone)...)
 	m.Buttons = []bot.Button{rollbackButton(r)}
-	if r.Kind == releases.KindRollback {
+	switch r.Kind {
+	case releases.KindCleanup:
+		m.Body = why(r) + "\n" + m.Body
+		m.Buttons = []bot.Button{{Label: "Release it again", Args: []string{"/release", r.App, r.Env, r.ArtifactID}, Confirm: fmt.Sprintf("Release %s %s to %s again?", r.App, r.Version.Short(), r.Env)}}
+	case releases.KindRollback:
 		m.Fields = append(m.Fields, bot.Field{Name: "automation", Value: fmt.Sprintf("held until /gimlet resume %s %s", r.App, r.Env)})
 		m.Buttons = []bot.Button{{Label: "Resume automation", Args: []string{"/gimlet", "resume", r.App, r.Env}}}
 	}

@@ -59,6 +59,11 @@ type Diffs interface {
 	Diff(ctx context.Context, releaseID string) (string, error)
 }
 
+// Runs gives the runs of scheduled policies.
+type Runs interface {
+	RunOf(ctx context.Context, id string) (releases.RunView, error)
+}
+
 // Dispatcher delivers what the queue gives: to each channel in a line of its own, so that none waits for another.
 type Dispatcher struct {
 	Queue        Queue
@@ -67,6 +72,7 @@ type Dispatcher struct {
 	Environments []releases.Environment
 	Approvers    Approvers
 	Diffs        Diffs
+	Runs         Runs
 	// Fallback is where the news of a channel go that cannot be posted to; Owner is who is told of it. "" means nowhere.
 	Fallback, Owner bot.Channel
 	Zone            *time.Location // of the times in messages

@@ -62,7 +62,7 @@ func (l *line) add(n Note, t *telling) {
 func (l *line) insert(c *card, back bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.platform.EditEvery > 0 {
+	if l.platform.EditEvery > 0 || c.RunOf != "" { // a summary is made when it is told, so one is enough
 		if !back {
 			c.after = l.Now().Add(gather)
 		}
@@ -295,6 +295,13 @@ func (l *line) post(ctx context.Context, n Note) (bot.Post, error) {
 			return post, fmt.Errorf("the message whose thread it belongs in was not sent")
 		}
 		post.Channel, post.Thread = parent.Channel, parent.ID
+	}
+	if n.RunOf != "" {
+		v, err := l.Runs.RunOf(ctx, n.RunOf)
+		if err != nil {
+			return post, err
+		}
+		post.Message = run(v, l.Zone)
 	}
 	if n.DiffOf != "" {
 		diff, err := l.Diffs.Diff(ctx, n.DiffOf)

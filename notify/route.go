@@ -18,6 +18,8 @@ func Route(o releases.Outcome, environments []releases.Environment) []bot.Channe
 			return slices.ContainsFunc(o.Artifact.Decisions, func(d releases.Decision) bool { return d.Env == env })
 		case o.Release != nil:
 			return o.Release.Env == env
+		case o.Run != nil:
+			return o.Run.To == env
 		}
 		return concerns(o, env)
 	}

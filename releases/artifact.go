@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -95,6 +96,22 @@ type Chart struct {
 	Version    string `json:"version"`
 }
 
+// BranchDeleted is the event of a Cleanup, the only one that there is.
+const BranchDeleted = "branchDeleted"
+
+// HeadBranch is the branch that the commit is on: of a pull request, the one that it comes from.
+func (v Version) HeadBranch() string {
+	if v.Event == EventPR && v.SourceBranch != "" {
+		return v.SourceBranch
+	}
+	return v.Branch
+}
+
+// preview reports whether the manifest's releases are previews: they go when their branch does.
+func (m Manifest) preview() bool {
+	return (m.Preview != nil && *m.Preview) || (m.Cleanup != nil && strings.Join(strings.Fields(m.Cleanup.App), "") == strings.Join(strings.Fields(m.App), ""))
+}
+
 // JSONPatch is an RFC 6902 patch and the object that it is for.
 type JSONPatch struct {
 	Patch  string      `json:"patch"`
@@ -152,6 +169,15 @@ func (s *Shipped) Manifest(app, env string) (Manifest, Target, error) {
 		}
 	}
 	return Manifest{}, Target{}, Errorf(NotFound, "artifact %s has no manifest for %s in %s", s.ID, app, env)
+}
+
+// family names what the previews of one manifest share, whatever their branch; "" for what is no preview.
+func (s *Shipped) family(app, env string) string {
+	m, _, err := s.Manifest(app, env)
+	if err != nil || !m.preview() {
+		return ""
+	}
+	return s.Version.RepositoryName + " " + m.App
 }
 
 // Key orders records: nanoseconds since 1970 of their arrival, made unique and never going backwards.

@@ -162,7 +162,7 @@ func Gate(r Release, c Controls, now time.Time) (blocks []Block) {
 		return nil
 	}
 	stops := func(kind string) bool { return r.Kind != KindRollback || slices.Contains(c.Rollbacks, kind) }
-	if c.Mark != nil { // also a rollback, which goes to such a version only when it was named
+	if c.Mark != nil && r.Kind != KindCleanup { // also a rollback, which goes to such a version only when it was named
 		blocks = append(blocks, Block{Kind: BlockMark, Text: fmt.Sprintf("%s is marked as bad by %s: %s", c.Mark.Version.Short(), c.Mark.By.Name, c.Mark.Reason)})
 	}
 	if c.Hold != nil && r.Policy != "" {
@@ -232,7 +232,7 @@ func (s *Service) controls(tx Tx, r Release, env Environment) (c Controls, err e
 
 // rule is what the environment asks of the release: its own rule, or, for a plan that brings very much at once, one vote.
 func (s *Service) rule(r Release, env Environment) Approval {
-	if len(env.Approval.Needs) > 0 || env.MaxCommits == 0 || r.Plan == nil || r.Plan.Commits <= env.MaxCommits || r.Kind == KindRollback {
+	if len(env.Approval.Needs) > 0 || env.MaxCommits == 0 || r.Plan == nil || r.Plan.Commits <= env.MaxCommits || r.Kind != KindRelease {
 		return env.Approval
 	}
 	return Approval{Needs: []Need{{Count: 1}}, Because: fmt.Sprintf("it brings %d commits at once, and %s takes %d unasked", r.Plan.Commits, r.Env, env.MaxCommits)}

@@ -14,6 +14,7 @@ const (
 	MarkChanged     = "mark.changed"
 	ReviewDue       = "review.due"
 	DelegationSet   = "delegation.set"
+	RunChanged      = "run.changed"
 )
 
 // Outcome is one thing that happened and that people are to be told. It is written in the same transaction as
@@ -31,6 +32,7 @@ type Outcome struct {
 	Freeze   *Freeze   `json:"freeze,omitempty"`
 	Mark     *Mark     `json:"mark,omitempty"`
 	Review   *Review   `json:"review,omitempty"`
+	Run      *Run      `json:"run,omitempty"` // of a scheduled policy
 	// Ended is who ended the hold, lock, freeze or mark, and Why; "" while it is in force.
 	Ended      string      `json:"ended,omitempty"`
 	Why        string      `json:"why,omitempty"`

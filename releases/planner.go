@@ -20,7 +20,6 @@ const (
 	lastRetry      = 30 * time.Second
 	giveUpAfter    = 30 * time.Minute // how long a plan may wait for what does not answer
 	planWithin     = 2 * time.Minute
-	heartbeat      = 5 * time.Second
 )
 
 // Run works on what is proposed until the context ends; then it finishes the pushes in hand and returns.
@@ -28,6 +27,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.planLoop(ctx) })
 	group.Go(func() error { return s.watch(ctx) })
+	group.Go(func() error { return s.schedule(ctx) })
 	for name, repository := range s.repositories {
 		p := &publisher{Service: s, name: name, repository: repository, wake: s.publishing[name], doubts: newRetries()}
 		group.Go(func() error { return p.loop(ctx) })
@@ -87,7 +87,7 @@ func (s *Service) planLoop(ctx context.Context) error {
 	var workers errgroup.Group
 	workers.SetLimit(plannersAtOnce)
 	again := newRetries()
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(s.heartbeat)
 	defer tick.Stop()
 	for {
 		due, err := s.plannable(ctx)
@@ -217,6 +217,11 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 	if err != nil {
 		return err
 	}
+	if r.Kind == KindCleanup {
+		if err := s.ours(ctx, r, env, folder); err != nil {
+			return err
+		}
+	}
 	if sameRelease(folder.Files, files) {
 		return s.store.Update(ctx, func(tx Tx) error {
 			current, err := tx.Release(r.ID)
@@ -289,7 +294,7 @@ func (s *Service) planned(tx Tx, r Release, env Environment) error {
 // since the one that is live.
 func (s *Service) commits(ctx context.Context, r Release) (n int, err error) {
 	const most = 500
-	if r.Kind == KindRollback {
+	if r.Kind != KindRelease {
 		return 0, nil
 	}
 	err = s.store.View(ctx, func(tx Tx) error {
@@ -323,7 +328,7 @@ func (s *Service) commits(ctx context.Context, r Release) (n int, err error) {
 
 // outdated explains why a release that a policy asked for must not go on, or returns "".
 func (s *Service) outdated(ctx context.Context, r Release) (reason string, err error) {
-	if r.Policy == "" {
+	if r.Policy == "" && r.Kind != KindCleanup {
 		return "", nil
 	}
 	err = s.store.View(ctx, func(tx Tx) error {
@@ -341,10 +346,12 @@ func (s *Service) outdated(ctx context.Context, r Release) (reason string, err e
 		}
 		reason = backwards(live, r.Version)
 		switch {
-		case reason != "":
+		case r.Kind == KindCleanup && (live == nil || live.ReleaseID != r.RollbackOf):
+			reason = r.RollbackOf + ", which it was to remove, is no longer what is live"
+		case reason != "" || r.Policy == "":
 		case hold != nil:
 			reason = hold.explain(Target{App: r.App, Env: r.Env})
-		case mark != nil:
+		case mark != nil && r.Kind != KindCleanup:
 			reason = fmt.Sprintf("%s is marked as bad by %s: %s", r.Version.Short(), mark.By.Name, mark.Reason)
 		}
 		return nil
@@ -378,6 +385,13 @@ func (s *Service) unchanged(tx Tx, r Release, tree string) error {
 			return err
 		}
 	}
+	if r.Kind == KindCleanup {
+		if err := s.cleaned(tx, r); err != nil {
+			return err
+		}
+		_, err := s.move(tx, r, Unchanged, "its folder is gone already; no commit was needed")
+		return err
+	}
 	live, err := tx.Live(r.App, r.Env)
 	if err != nil {
 		return err
@@ -399,15 +413,18 @@ func (s *Service) unchanged(tx Tx, r Release, tree string) error {
 func (r Release) live(at time.Time) Live {
 	return Live{
 		App: r.App, Env: r.Env, ReleaseID: r.ID, ArtifactID: r.ArtifactID, Version: r.Version, By: r.RequestedBy.Name,
-		Tree: r.Tree, Commit: r.Commit, At: at,
+		Tree: r.Tree, Commit: r.Commit, At: at, Preview: r.Preview,
 	}
 }
 
 // files are what the release's folder becomes: rendered, or, for a rollback, as the target release wrote them.
 func (s *Service) files(ctx context.Context, r Release) (files []File, unstable []string, err error) {
-	if r.Kind == KindRollback {
+	switch r.Kind {
+	case KindRollback:
 		err = s.store.View(ctx, func(tx Tx) error { files, err = tx.Files(r.Target); return err })
 		return files, nil, err
+	case KindCleanup:
+		return nil, nil, nil
 	}
 	var shipped *Shipped
 	if err := s.store.View(ctx, func(tx Tx) error { shipped, err = tx.Artifact(r.ArtifactID); return err }); err != nil {

@@ -2,14 +2,11 @@ package releases
 
 import (
 	"fmt"
-	"regexp"
-	"strings"
-	"unicode/utf8"
 )
 
 // Decision is what a policy said of an artifact for one app and environment, and why.
 type Decision struct {
-	Policy string `json:"policy"` // "deploy" for a manifest's own
+	Policy string `json:"policy"` // "deploy" for a manifest's own, or the name of a scheduled one
 	App    string `json:"app"`
 	Env    string `json:"env"`
 	Fires  bool   `json:"fires"`
@@ -17,6 +14,11 @@ type Decision struct {
 	Live   string `json:"live,omitempty"` // the version that was live then
 	// Unknown says that the environment is not in the configuration.
 	Unknown bool `json:"unknown,omitempty"`
+	// Of a scheduled policy: what it would release, and, when it does not, the kind of reason.
+	Version  string `json:"version,omitempty"`
+	Artifact string `json:"artifact,omitempty"`
+	SHA      string `json:"sha,omitempty"`
+	Skip     string `json:"skip,omitempty"`
 }
 
 // DeployPolicy is the name of a manifest's own policy in decisions and commits.
@@ -28,6 +30,8 @@ type Snapshot struct {
 	Live *Live
 	Hold *Hold
 	Mark *Mark // of the version itself
+	// Preview is the family of the manifest, when it is a preview's.
+	Preview string
 }
 
 // Decide says whether a manifest's deploy policy releases the version, and why. It is pure.
@@ -39,6 +43,9 @@ func Decide(target Target, deploy *Deploy, v Version, now Snapshot) Decision {
 	d.Fires, d.Reason = matches(deploy, v)
 	if !d.Fires {
 		return d
+	}
+	if reason := now.displaces(v); reason != "" {
+		d.Fires, d.Reason = false, reason
 	}
 	if now.Hold != nil {
 		d.Fires, d.Reason = false, now.Hold.explain(target)
@@ -102,98 +109,4 @@ func backwards(live *Live, v Version) string {
 	}
 	return fmt.Sprintf("%s is live and newer than %s; automation never goes backwards (a person may: /release)",
 		live.Version.Short(), v.Short())
-}
-
-// CheckGlob reports whether the pattern of a policy, with or without a leading "!", can be read.
-func CheckGlob(pattern string) error {
-	_, err := compileGlob(strings.TrimPrefix(pattern, "!"))
-	return err
-}
-
-// Limits of a glob, which comes with every artifact.
-const (
-	maxGlob     = 500 // bytes
-	maxGlobNest = 10  // braces within braces
-)
-
-// compileGlob turns a glob into a regular expression, which takes linear time whatever it is matched with. `*` crosses
-// `/`; there are `?`, `[a-c]`, `[!a-c]`, `{a,b}`, and `\` before a character that is meant as itself.
-func compileGlob(pattern string) (*regexp.Regexp, error) {
-	bad := func(why string) error { return fmt.Errorf("bad glob %q: %s", pattern[:min(len(pattern), 60)], why) }
-	if len(pattern) > maxGlob {
-		return nil, bad(fmt.Sprintf("longer than %d bytes", maxGlob))
-	}
-	out, depth := strings.Builder{}, 0
-	out.WriteString(`(?s)^(?:`)
-	for i := 0; i < len(pattern); i++ {
-		switch c := pattern[i]; {
-		case c == '*':
-			out.WriteString(`.*`)
-		case c == '?':
-			out.WriteString(`.`)
-		case c == '{':
-			if depth++; depth > maxGlobNest {
-				return nil, bad("too many braces within braces")
-			}
-			out.WriteString(`(?:`)
-		case c == '}' && depth > 0:
-			depth--
-			out.WriteString(`)`)
-		case c == ',' && depth > 0:
-			out.WriteString(`|`)
-		case c == '[':
-			class, rest, closed := strings.Cut(pattern[i+1:], "]")
-			if !closed || strings.Trim(class, "!^") == "" {
-				return nil, bad("a [ is not closed, or empty")
-			}
-			out.WriteString(characterClass(class))
-			i = len(pattern) - len(rest) - 1
-		case c == '\\' && i+1 < len(pattern):
-			i++
-			out.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
-		case c < utf8.RuneSelf:
-			out.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
-		default:
-			out.WriteByte(c) // a part of a longer character
-		}
-	}
-	if depth > 0 {
-		return nil, bad("a { is not closed")
-	}
-	out.WriteString(`)$`)
-	re, err := regexp.Compile(out.String())
-	if err != nil {
-		return nil, bad("its characters make no sense")
-	}
-	return re, nil
-}
-
-// characterClass is a glob's class as a regular expression's.
-func characterClass(class string) string {
-	negation := ""
-	if class[0] == '!' || class[0] == '^' {
-		negation, class = "^", class[1:]
-	}
-	return "[" + negation + strings.NewReplacer(`\`, `\\`, `[`, `\[`, `^`, `\^`, `&`, `\&`).Replace(class) + "]"
-}
-
-func matchOne(pattern, text string) bool {
-	rest, negated := strings.CutPrefix(pattern, "!")
-	if rest == text {
-		return !negated
-	}
-	re, err := compileGlob(rest)
-	if err != nil {
-		return false // refused at ingest; an unreadable pattern matches nothing, negated or not
-	}
-	return re.MatchString(text) != negated
-}
-
-func matchAny(patterns []string, text string) bool {
-	for _, pattern := range patterns {
-		if matchOne(pattern, text) {
-			return true
-		}
-	}
-	return false
 }

@@ -51,7 +51,7 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 		}
 		for _, app := range apps {
 			r, err := s.propose(tx, Release{
-				Request: request, Kind: KindRelease, App: app, Env: ask.Env, ArtifactID: a.ID, Version: a.Version, RequestedBy: ask.By,
+				Request: request, Kind: KindRelease, App: app, Env: ask.Env, ArtifactID: a.ID, Version: a.Version, RequestedBy: ask.By, Preview: a.family(app, ask.Env),
 			})
 			if err != nil {
 				return err
@@ -186,7 +186,7 @@ func (s *Service) Rollback(ctx context.Context, ask RollbackAsk) (Release, error
 		if err := s.clear(tx, ask); err != nil {
 			return err
 		}
-		r.Target, r.RollbackOf, r.ArtifactID, r.Version = target.ID, live.ReleaseID, target.ArtifactID, target.Version
+		r.Target, r.RollbackOf, r.ArtifactID, r.Version, r.Preview = target.ID, live.ReleaseID, target.ArtifactID, target.Version, target.Preview
 		made, err = s.propose(tx, r)
 		return err
 	})

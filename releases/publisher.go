@@ -30,7 +30,7 @@ const (
 func (p *publisher) loop(ctx context.Context) error {
 	loop := "publisher " + p.name
 	again := newRetries()
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(p.heartbeat)
 	defer tick.Stop()
 	for {
 		if again.due("", p.now()) {
@@ -320,8 +320,10 @@ func (p *publisher) draft(ctx context.Context, r Release) (Draft, error) {
 		return Draft{}, err
 	}
 	var files []File
-	if err := p.store.View(ctx, func(tx Tx) error { files, err = tx.Files(r.ID); return err }); err != nil {
-		return Draft{}, err
+	if r.Kind != KindCleanup { // which leaves none
+		if err := p.store.View(ctx, func(tx Tx) error { files, err = tx.Files(r.ID); return err }); err != nil {
+			return Draft{}, err
+		}
 	}
 	// What is committed is what was planned, to the byte.
 	if Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, r.Plan.BaseTree, files) != r.Plan.Digest {
@@ -371,7 +373,11 @@ func (p *publisher) published(tx Tx, r Release, result Result) error {
 			return err
 		}
 	}
-	if err := errors.Join(tx.PutLive(r.live(p.now())), p.review(tx, r)); err != nil {
+	makeLive := func() error { return tx.PutLive(r.live(p.now())) }
+	if r.Kind == KindCleanup {
+		makeLive = func() error { return p.cleaned(tx, r) }
+	}
+	if err := errors.Join(makeLive(), p.review(tx, r)); err != nil {
 		return err
 	}
 	old, err := tx.Releases(ReleaseQuery{App: r.App, Env: r.Env, Statuses: []Status{Published}, Offset: keptFiles, Limit: 5})

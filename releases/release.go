@@ -40,6 +40,7 @@ func (s Status) Open() bool { return len(moves[s]) > 0 }
 const (
 	KindRelease  = "release"
 	KindRollback = "rollback"
+	KindCleanup  = "cleanup" // takes away what a release of a preview wrote
 )
 
 // ViaPolicy is the door of policies. What they may do is in the manifests and the configuration.
@@ -71,11 +72,13 @@ type Release struct {
 	ArtifactID  string    `json:"artifactId"`
 	Version     Version   `json:"version"`
 	Target      string    `json:"target,omitempty"`     // rollback: the release whose files come back
-	RollbackOf  string    `json:"rollbackOf,omitempty"` // rollback: the release that was live
+	RollbackOf  string    `json:"rollbackOf,omitempty"` // rollback and cleanup: the release that was live
 	From        string    `json:"from,omitempty"`       // the version that was live before, as people name it
 	RequestedBy Actor     `json:"requestedBy"`
 	RolledBack  bool      `json:"rolledBack,omitempty"` // a later rollback took it away
 	Policy      string    `json:"policy,omitempty"`
+	Run         string    `json:"run,omitempty"`     // of the scheduled policy that asked for it
+	Preview     string    `json:"preview,omitempty"` // a preview's family: those of one manifest, for all branches
 	Status      Status    `json:"status"`
 	Attempts    int       `json:"attempts,omitempty"` // how often it was begun to be published
 	Reason      string    `json:"reason,omitempty"`   // why it is where it is
@@ -126,8 +129,11 @@ func (r Release) note(reason string, now time.Time) Release {
 
 // Subject is the first line of the release's commit.
 func (r Release) Subject() string {
-	if r.Kind == KindRollback {
+	switch r.Kind {
+	case KindRollback:
 		return fmt.Sprintf("Roll back %s to %s in %s", r.App, r.Version.Short(), r.Env)
+	case KindCleanup:
+		return fmt.Sprintf("Remove %s from %s", r.App, r.Env)
 	}
 	return fmt.Sprintf("Release %s %s to %s", r.App, r.Version.Short(), r.Env)
 }
@@ -157,6 +163,8 @@ type Live struct {
 	Tree       string    `json:"tree"`
 	Commit     string    `json:"commit"`
 	At         time.Time `json:"at"`
+	Preview    string    `json:"preview,omitempty"` // as in Release
+	Health     Health    `json:"health,omitempty"`  // what the rollout was last said to be
 }
 
 // Hold stops automation for one app in one environment until somebody resumes it.

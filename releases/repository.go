@@ -39,7 +39,7 @@ type Draft struct {
 	ReleaseID string
 	Folder    string // slash-separated path in the repository
 	BaseTree  string // what the folder's tree must still be
-	Files     []File // what replaces it
+	Files     []File // what replaces it; without any it goes
 	Message   string // with the Release-Id trailer
 	Author    Person
 	At        time.Time

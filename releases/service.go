@@ -24,7 +24,8 @@ type Environment struct {
 	MaxCommits int             // a release that brings more at once is asked about; 0 means any number
 	Freezes    []PlannedFreeze // beside those that people declare
 	Rollbacks  []string        // the kinds of Block that stop a rollback, too; without any nothing does
-	Pause      time.Duration   // between releases that go on once nothing keeps them back any more
+	Previews   Previews
+	Pause      time.Duration // between releases that go on once nothing keeps them back any more
 }
 
 // Folder is where an app's files lie in the environment's repository.
@@ -45,6 +46,10 @@ type Service struct {
 	watching     chan struct{}            // something may have begun or ended
 	publishing   map[string]chan struct{} // by repository: something may have to be published
 	loops        *Loops
+	policies     []Policy
+	scratch      func() (Store, func() error, error)
+	heartbeat    time.Duration
+	scheduling   chan struct{} // a gate has answered
 }
 
 // Parts are what a Service works with. All are needed.
@@ -53,12 +58,16 @@ type Parts struct {
 	Renderer     Renderer
 	Repositories map[string]Repository
 	Environments []Environment
+	Policies     []Policy // scheduled ones
 	Secrets      SecretFilter
 	Access       Access
 	Zone         *time.Location // of the times in sentences
 	Now          func() time.Time
 	Log          *slog.Logger
 	Loops        *Loops
+	Heartbeat    time.Duration // how often each loop looks whether something is due, without being woken; 0 is 5 s
+	// Scratch makes an empty store for a rehearsal, and says how to end it.
+	Scratch func() (Store, func() error, error)
 }
 
 // NewService makes a Service. Run makes it work on what is proposed.
@@ -67,6 +76,11 @@ func NewService(p Parts) *Service {
 		store: p.Store, renderer: p.Renderer, repositories: p.Repositories, environments: p.Environments, secrets: p.Secrets,
 		access: p.Access, zone: p.Zone, watching: make(chan struct{}, 1), now: p.Now, log: p.Log.With("component", "releases"), loops: p.Loops,
 		planning: make(chan struct{}, 1), publishing: map[string]chan struct{}{},
+		policies: p.Policies, scratch: p.Scratch, scheduling: make(chan struct{}, 1),
+	}
+	const often = 5 * time.Second
+	if s.heartbeat = p.Heartbeat; s.heartbeat == 0 {
+		s.heartbeat = often
 	}
 	for name := range p.Repositories {
 		s.publishing[name] = make(chan struct{}, 1)
@@ -233,6 +247,7 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints, by Actor) 
 		r := Release{
 			Request: request, Kind: KindRelease, App: d.App, Env: d.Env, ArtifactID: shipped.ID, Version: shipped.Version,
 			RequestedBy: Actor{Name: "policy " + d.Policy, Via: ViaPolicy, User: d.Policy}, Policy: d.Policy, Reason: d.Reason,
+			Preview: shipped.family(d.App, d.Env),
 		}
 		if _, err := s.propose(tx, r); err != nil {
 			return err
@@ -275,7 +290,7 @@ func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
 		if err != nil {
 			return nil, err
 		}
-		decisions = append(decisions, Decide(t, shipped.Environments[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold, Mark: shipped.mark}))
+		decisions = append(decisions, Decide(t, shipped.Environments[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold, Mark: shipped.mark, Preview: shipped.family(t.App, t.Env)}))
 	}
 	return decisions, nil
 }

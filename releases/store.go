@@ -21,6 +21,24 @@ type Tx interface {
 	ControlTx
 	AuditTx
 	TokenTx
+	PolicyTx
+}
+
+// PolicyTx keeps what scheduled policies have done.
+type PolicyTx interface {
+	PutPolicyState(PolicyState) error // by its Name
+	ClearPolicyState(name string) error
+	PolicyStates() ([]PolicyState, error)
+	PutRun(Run) error // by its ID
+	Run(id string) (*Run, error)
+	// Runs returns the newest runs of a policy, newest first; OpenRuns those of all that have not ended.
+	Runs(policy string, limit int) ([]Run, error)
+	OpenRuns() ([]Run, error)
+	// PruneRuns removes the policy's runs but the newest.
+	PruneRuns(policy string, keep int) error
+	// PutSettings keeps the configuration in force, by key, to tell at the next start what has changed; Settings returns it.
+	PutSettings(map[string]string) error
+	Settings() (map[string]string, error)
 }
 
 // ControlTx keeps what controls releases. Lists are in order of their keys.
@@ -72,6 +90,8 @@ type ArtifactTx interface {
 	Artifacts(ArtifactQuery) ([]*Shipped, error)
 	// SHAs returns up to limit distinct commit hashes that start with the prefix and have a manifest for the target.
 	SHAs(prefix string, target Target, limit int) ([]string, error)
+	// Fits reports whether the artifact has a manifest for the target.
+	Fits(id string, target Target) (bool, error)
 	// Apps returns the names of all apps that artifacts were shipped for.
 	Apps() ([]string, error)
 	// Seen returns the artifact that was remembered under the fingerprint within the day before now, or "".
@@ -99,6 +119,7 @@ type StateTx interface {
 	// NextKey returns a new key, greater than all before it and at or after now.
 	NextKey(now time.Time) (Key, error)
 	PutLive(Live) error
+	ClearLive(app, env string) error
 	Live(app, env string) (*Live, error) // nil when nothing is
 	Lives(env string) ([]Live, error)
 	PutHold(Hold) error

@@ -102,10 +102,22 @@ func (m *Manifest) validate() error {
 	if err := m.Deploy.validate(); err != nil {
 		return err
 	}
-	if m.Cleanup != nil && m.Cleanup.Branch != "" {
-		if err := CheckGlob(m.Cleanup.Branch); err != nil {
-			return fmt.Errorf("cleanup.branch: %w", err)
-		}
+	return m.Cleanup.validate()
+}
+
+func (c *Cleanup) validate() error {
+	switch {
+	case c == nil:
+		return nil
+	case c.App == "":
+		return fmt.Errorf("cleanup.app: missing; which app goes with the branch?")
+	case c.Event != BranchDeleted && c.Event != "":
+		return fmt.Errorf("cleanup.event: unknown event %q: expected %s", c.Event, BranchDeleted)
+	case c.Branch == "":
+		return fmt.Errorf("cleanup.branch: missing; \"*\" is every branch")
+	}
+	if err := CheckGlob(c.Branch); err != nil {
+		return fmt.Errorf("cleanup.branch: %w", err)
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func (v versions) resolve(word string) (*Shipped, error) {
 func (v versions) fitting() (*Shipped, error) {
 	var best *Shipped
 	for _, event := range []Event{EventPush, EventTag} {
-		a, err := v.newest(ArtifactQuery{Event: event})
+		a, err := v.newest(ArtifactQuery{Event: event}, anyVersion)
 		if err != nil {
 			return nil, err
 		}
@@ -109,14 +109,14 @@ func (v versions) fitting() (*Shipped, error) {
 	if best != nil {
 		return best, nil
 	}
-	return v.newest(ArtifactQuery{})
+	return v.newest(ArtifactQuery{}, anyVersion)
 }
 
 // candidates are the newest artifacts for each thing that the word may name, each once.
 func (v versions) candidates(word string) ([]*Shipped, error) {
 	var found []*Shipped
 	seen := map[string]bool{}
-	if a, err := v.newest(ArtifactQuery{Branch: word}); err != nil {
+	if a, err := v.newest(ArtifactQuery{Branch: word}, anyVersion); err != nil {
 		return nil, err
 	} else if a != nil {
 		found, seen[a.ID] = append(found, a), true
@@ -147,8 +147,8 @@ func (v versions) candidates(word string) ([]*Shipped, error) {
 	return found, nil
 }
 
-// newest is the newest that is not marked as bad.
-func (v versions) newest(q ArtifactQuery) (*Shipped, error) {
+// newest is the newest that fits and is not marked as bad.
+func (v versions) newest(q ArtifactQuery, fits func(Version) bool) (*Shipped, error) {
 	const page, most = 20, 500
 	q.Target, q.Limit = v.target, page
 	for ; q.Offset < most; q.Offset += page {
@@ -157,6 +157,9 @@ func (v versions) newest(q ArtifactQuery) (*Shipped, error) {
 			return nil, err
 		}
 		for _, a := range found {
+			if !fits(a.Version) {
+				continue
+			}
 			if mark, err := v.tx.Mark(a.ID); err != nil || mark == nil {
 				return a, err
 			}
@@ -167,6 +170,8 @@ func (v versions) newest(q ArtifactQuery) (*Shipped, error) {
 	}
 	return nil, nil
 }
+
+func anyVersion(Version) bool { return true }
 
 func (v versions) liveIn(env string) (*Shipped, error) {
 	live, err := v.tx.Live(v.target.App, env)

@@ -11,7 +11,7 @@ import (
 // watch looks at what time changes: what waits for too long, what is no longer kept back, locks and freezes that begin
 // and end, reviews that are due.
 func (s *Service) watch(ctx context.Context) error {
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(s.heartbeat)
 	defer tick.Stop()
 	w := watcher{Service: s, opened: map[string]time.Time{}, doubts: newRetries()}
 	for {

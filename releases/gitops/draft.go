@@ -107,23 +107,30 @@ func (b *batch) add(d releases.Draft) (releases.Result, error) {
 	}
 	switch {
 	case folder.hash == live:
-		return releases.Result{Written: releases.NothingToDo, Commit: b.head.String(), Tree: live.String()}, nil
+		return releases.Result{Written: releases.NothingToDo, Commit: b.head.String(), Tree: hex(live)}, nil
 	case hex(live) != d.BaseTree:
 		return releases.Result{Written: releases.BaseMoved, Tree: hex(live)}, nil
 	}
-	b.objects = append(append(b.objects, blobs...), folder)
-	b.trees[d.Folder], b.raw[folder.hash] = folder.hash, folder.raw
+	b.trees[d.Folder] = folder.hash
+	if !folder.hash.IsZero() {
+		b.objects = append(append(b.objects, blobs...), folder)
+		b.raw[folder.hash] = folder.raw
+	}
 	if err := b.lift(d.Folder); err != nil {
 		return releases.Result{}, err
 	}
 	if err := b.commit(d); err != nil {
 		return releases.Result{}, err
 	}
-	return releases.Result{Written: releases.Committed, Commit: b.head.String(), Tree: folder.hash.String()}, nil
+	return releases.Result{Written: releases.Committed, Commit: b.head.String(), Tree: hex(folder.hash)}, nil
 }
 
-// folder makes the tree of the files, and the blobs of those that the live folder does not have.
+// folder makes the tree of the files, and the blobs of those that the live folder does not have. Without files there is none:
+// git keeps no empty folders.
 func (b *batch) folder(live plumbing.Hash, files []releases.File) (folder item, blobs []item, err error) {
+	if len(files) == 0 {
+		return item{}, nil, nil
+	}
 	had := map[plumbing.Hash]bool{}
 	for e, err := range entries(b.raw[live]) {
 		if err != nil {
@@ -147,7 +154,7 @@ func (b *batch) folder(live plumbing.Hash, files []releases.File) (folder item, 
 	return newItem(plumbing.TreeObject, raw), blobs, nil
 }
 
-// lift writes the trees above the folder anew, up to the root.
+// lift writes the trees above the folder anew, up to the root; those that have become empty go.
 func (b *batch) lift(folder string) error {
 	for path := folder; path != ""; {
 		dir, name := split(path)
@@ -158,6 +165,11 @@ func (b *batch) lift(folder string) error {
 		raw, err := splice(b.raw[above], modeTree, name, b.trees[path])
 		if err != nil {
 			return fmt.Errorf("tree at /%s: %w", dir, err)
+		}
+		if len(raw) == 0 && dir != "" {
+			b.trees[dir] = plumbing.ZeroHash
+			path = dir
+			continue
 		}
 		made := newItem(plumbing.TreeObject, raw)
 		made.path = packPath(dir)

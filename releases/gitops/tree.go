@@ -85,7 +85,7 @@ func sortName(mode, name string) string {
 	return name
 }
 
-// splice returns the raw tree with the entry set to the hash, added when it is not there.
+// splice returns the raw tree with the entry set to the hash, added when it is not there; with the zero hash, without it.
 func splice(raw []byte, mode, name string, hash plumbing.Hash) ([]byte, error) {
 	at, end := len(raw), len(raw)
 	for e, err := range entries(raw) {
@@ -103,6 +103,9 @@ func splice(raw []byte, mode, name string, hash plumbing.Hash) ([]byte, error) {
 			at, end = e.start, e.start
 			break
 		}
+	}
+	if hash.IsZero() {
+		return append(append(make([]byte, 0, len(raw)), raw[:at]...), raw[end:]...), nil
 	}
 	line := make([]byte, 0, len(mode)+len(name)+2+hashSize)
 	line = append(append(append(append(line, mode...), ' '), name...), 0)

@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 type Window struct {
 	schedule cron.Schedule
 	duration time.Duration
-	zone     *time.Location
+	wallClock
 }
 
 // Limits of a window.
@@ -39,16 +38,32 @@ func NewWindow(schedule string, duration time.Duration, zone string) (Window, er
 		return Window{}, fmt.Errorf("duration: %s is less than a minute", duration)
 	case duration > maxDuration:
 		return Window{}, fmt.Errorf("duration: %s is more than a year", duration)
-	case strings.Contains(schedule, "TZ=") || strings.HasPrefix(strings.TrimSpace(schedule), "@every"):
-		return Window{}, fmt.Errorf("start: %q is not a schedule of five fields; the time zone has a key of its own", schedule)
+	}
+	parsed, err := parse(schedule)
+	if err != nil {
+		return Window{}, fmt.Errorf("start: %w", err)
+	}
+	w := Window{schedule: parsed, duration: duration, wallClock: wallClock{location}}
+	return w, w.check()
+}
+
+// parse reads a schedule of five fields.
+func parse(schedule string) (cron.Schedule, error) {
+	if strings.Contains(schedule, "TZ=") || strings.HasPrefix(strings.TrimSpace(schedule), "@every") {
+		return nil, fmt.Errorf("%q is not a schedule of five fields; the time zone has a key of its own", schedule)
 	}
 	parsed, err := cron.ParseStandard(schedule)
 	if err != nil {
-		return Window{}, fmt.Errorf("start: %q is not a schedule of five fields such as \"0 16 * * 5\": %w", schedule, err)
+		return nil, fmt.Errorf("%q is not a schedule of five fields such as \"0 16 * * 5\": %w", schedule, err)
 	}
-	w := Window{schedule: parsed, duration: duration, zone: location}
-	return w, w.check()
+	if parsed.Next(leapYear()).IsZero() {
+		return nil, fmt.Errorf("that day never comes")
+	}
+	return parsed, nil
 }
+
+// leapYear is from when on schedules are tried: 29 February comes, too.
+func leapYear() time.Time { return time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // Zone finds a time zone by its name.
 func Zone(name string) (*time.Location, error) {
@@ -62,13 +77,9 @@ func Zone(name string) (*time.Location, error) {
 	return location, nil
 }
 
-// check refuses a window that never begins, and one that never ends.
+// check refuses a window that never ends.
 func (w Window) check() error {
-	reference := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) // a leap year, so that 29 February comes
-	first := w.schedule.Next(reference)
-	if first.IsZero() {
-		return fmt.Errorf("start: that day never comes")
-	}
+	first := w.schedule.Next(leapYear())
 	begin, n := w.schedule.Next(first), 0
 	for end := first.Add(w.duration); !begin.IsZero() && !begin.After(end); n++ {
 		if n > maxChain || begin.Sub(first) > maxDuration {
@@ -132,56 +143,4 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// wall is what the clock on the wall shows, as a time in UTC.
-func (w Window) wall(t time.Time) time.Time {
-	_, offset := t.In(w.zone).Zone()
-	return t.UTC().Add(time.Duration(offset) * time.Second)
-}
-
-// earliest is the first moment at which the clock shows the time, or, if it skips it, the moment of the change.
-func (w Window) earliest(wall time.Time) time.Time {
-	moments, change, _ := w.moments(wall)
-	if len(moments) == 0 {
-		return change
-	}
-	return moments[0]
-}
-
-// latest is the last moment at which the clock shows the time, or, if it skips it, the moment when it would have.
-func (w Window) latest(wall time.Time) time.Time {
-	moments, _, would := w.moments(wall)
-	if len(moments) == 0 {
-		return would
-	}
-	return moments[len(moments)-1]
-}
-
-// moments are those at which the clock shows the time, in order. Without any, change is when it skips it, and would is when
-// it would have shown it without the change.
-func (w Window) moments(wall time.Time) (moments []time.Time, change, would time.Time) {
-	var offsets []time.Duration
-	for t := wall.Add(-slack); t.Before(wall.Add(slack)); {
-		_, seconds := t.In(w.zone).Zone()
-		if offset := time.Duration(seconds) * time.Second; !slices.Contains(offsets, offset) {
-			offsets = append(offsets, offset)
-		}
-		_, end := t.In(w.zone).ZoneBounds()
-		if end.IsZero() {
-			break
-		}
-		t = end
-	}
-	for _, offset := range offsets {
-		if t := wall.Add(-offset); w.wall(t).Equal(wall) {
-			moments = append(moments, t.In(w.zone))
-		}
-	}
-	slices.SortFunc(moments, time.Time.Compare)
-	if len(moments) == 0 && len(offsets) > 0 {
-		would = wall.Add(-offsets[0]).In(w.zone)
-		change, _ = would.ZoneBounds()
-	}
-	return moments, change, would
 }

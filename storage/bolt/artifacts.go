@@ -202,6 +202,17 @@ func (t *transaction) SHAs(prefix string, target releases.Target, limit int) ([]
 	return found, nil
 }
 
+// Fits looks the target up in the index, without reading the artifact.
+func (t *transaction) Fits(id string, target releases.Target) (bool, error) {
+	k := t.tx.Bucket(bucketArtifactIDs).Get([]byte(id))
+	if k == nil {
+		return false, nil
+	}
+	entry := term(byTarget, target.Env+"/"+target.App, toKey(k))
+	found, _ := t.tx.Bucket(bucketArtifactTerms).Cursor().Seek(entry)
+	return bytes.Equal(found, entry), nil
+}
+
 const (
 	dayLayout = "2006-01-02"
 	day       = 24 * time.Hour

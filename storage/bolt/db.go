@@ -55,6 +55,10 @@ var (
 	bucketDelegations   = []byte("delegations")
 	bucketReviews       = []byte("reviews")
 	bucketTokens        = []byte("tokens")
+	bucketPolicies      = []byte("policies")
+	bucketRuns          = []byte("runs")
+	bucketOpenRuns      = []byte("open_runs")
+	bucketSettings      = []byte("settings")
 	bucketAudit         = []byte("audit")
 	bucketOutbox        = []byte("outbox")
 	bucketParked        = []byte("parked")
@@ -88,6 +92,7 @@ func prepare(tx *bbolt.Tx) error {
 		bucketMeta, bucketArtifacts, bucketArtifactIDs, bucketArtifactTerms, bucketSeen, bucketReleases, bucketReleaseIDs,
 		bucketReleaseTerms, bucketOpen, bucketFiles, bucketDiffs, bucketInbox, bucketLive, bucketHolds, bucketOutbox, bucketParked, bucketLedger,
 		bucketLocks, bucketFreezes, bucketMarks, bucketDelegations, bucketReviews, bucketTokens, bucketAudit,
+		bucketPolicies, bucketRuns, bucketOpenRuns, bucketSettings,
 	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err

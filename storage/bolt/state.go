@@ -36,6 +36,11 @@ func (t *transaction) PutLive(l releases.Live) error {
 	return putJSON(t.tx.Bucket(bucketLive), l.Env+"/"+l.App, l)
 }
 
+// ClearLive forgets what is live.
+func (t *transaction) ClearLive(app, env string) error {
+	return t.tx.Bucket(bucketLive).Delete([]byte(env + "/" + app))
+}
+
 // Live returns what is live, or nil.
 func (t *transaction) Live(app, env string) (*releases.Live, error) {
 	return getJSON[releases.Live](t.tx.Bucket(bucketLive), env+"/"+app)

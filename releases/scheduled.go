@@ -1,0 +1,230 @@
+package releases
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+)
+
+// Policy is a scheduled one, of the configuration.
+type Policy struct {
+	Name     string
+	Schedule Schedule
+	Zone     *time.Location // of the schedule
+	Timing   string         // the schedule as it is configured: ticks from before it was changed are not caught up with
+	Apps     Globs
+	From     Source
+	To       string // environment
+	// RunMissed has a tick that was missed run once, when it is found; without, it is left out.
+	RunMissed bool
+	Jitter    time.Duration // each run begins up to this much after its tick, always the same for the same tick
+	Gates     []PolicyGate
+}
+
+// Source is what a policy releases: what is live in an environment, or the newest artifact of a branch or tag.
+type Source struct {
+	Environment string
+	Soak        time.Duration // how long it must have been live there
+	Healthy     bool          // its rollout there must have succeeded
+	Branch, Tag string        // globs
+}
+
+func (s Source) String() string {
+	switch {
+	case s.Environment != "":
+		return s.Environment
+	case s.Branch != "":
+		return "branch " + s.Branch
+	}
+	return "tag " + s.Tag
+}
+
+// Schedule gives the ticks of a policy.
+type Schedule interface {
+	// Next returns the first tick after the moment; the zero time when there is none.
+	Next(after time.Time) time.Time
+	// Last returns the newest tick after one moment that is not after another; the zero time when there is none.
+	Last(after, until time.Time) time.Time
+}
+
+// PolicyGate is a question that must be answered well before a policy releases an app.
+type PolicyGate struct {
+	Name    string
+	Timeout time.Duration // how long it may remain without an answer
+	Every   time.Duration // how often it is asked until then
+	Check   Check         // nil: whether the rollout is healthy where it comes from
+}
+
+// Check asks a gate's question once.
+type Check interface {
+	// Question is what is asked of the subject; the same question is asked once for all.
+	Question(Subject) string
+	// Ask returns the answer, and what was seen.
+	Ask(ctx context.Context, question string) (Verdict, string)
+}
+
+// Subject is what a gate is asked about.
+type Subject struct {
+	App, From, To, SHA string
+}
+
+// Verdict is the answer of a gate.
+type Verdict string
+
+// The verdicts. One that is inconclusive is asked for again until the gate's time is over.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive"
+	TimedOut     Verdict = "timed out"
+)
+
+// Why a policy does not release something.
+const (
+	SkipNothing    = "nothing"    // there is nothing to release
+	SkipLive       = "live"       // it is live already
+	SkipUnfit      = "unfit"      // the artifact has no manifest for the environment
+	SkipSoak       = "soak"       // it is not long enough live where it comes from
+	SkipHealth     = "health"     // where it comes from it is not healthy
+	SkipHold       = "hold"       // automation is held
+	SkipMark       = "mark"       // the version is marked as bad
+	SkipBackwards  = "backwards"  // something newer is live
+	SkipOpen       = "open"       // it is on its way already
+	SkipRefused    = "refused"    // somebody said no to it
+	SkipRolledBack = "rolledBack" // it was live, and was rolled back
+	SkipGate       = "gate"       // a gate said no, or nothing in time
+)
+
+// Candidate is what a policy's decision on an app is made from.
+type Candidate struct {
+	App     string
+	Version *Version // nil: there is nothing
+	// ArtifactID is what would be released, Since since when it is live where it comes from.
+	ArtifactID string
+	Since      time.Time
+	Health     Health
+	Fits       bool // the artifact has a manifest for the environment that it would go to
+	Live       *Live
+	Hold       *Hold
+	Mark       *Mark
+	Open       *Release // on its way to the environment
+	Past       *Release // the newest release of the same artifact there that is over
+}
+
+// Health is how a rollout went.
+type Health string
+
+// The healths; "" is unknown.
+const (
+	Healthy   Health = "healthy"
+	Unhealthy Health = "unhealthy"
+)
+
+// Decide says whether the policy releases the candidate, and why. It is pure: it looks at nothing but its arguments.
+func (p Policy) Decide(c Candidate, now time.Time) Decision {
+	d := Decision{Policy: p.Name, App: c.App, Env: p.To, Artifact: c.ArtifactID}
+	if c.Live != nil {
+		d.Live = c.Live.Version.Short()
+	}
+	if c.Version != nil {
+		d.Version, d.SHA = c.Version.Short(), c.Version.SHA
+	}
+	d.Skip, d.Reason = p.reject(c, now)
+	if d.Fires = d.Skip == ""; d.Fires {
+		d.Reason = p.firing(c, now)
+	}
+	return d
+}
+
+// reject is why the policy does not release the candidate; "" when it does.
+func (p Policy) reject(c Candidate, now time.Time) (skip, reason string) {
+	target := Target{App: c.App, Env: p.To}
+	switch v := c.Version; {
+	case v == nil && p.From.Environment != "":
+		return SkipNothing, fmt.Sprintf("nothing is live in %s", p.From.Environment)
+	case v == nil:
+		return SkipNothing, fmt.Sprintf("no artifact of %s was shipped for it", p.From)
+	case c.Live != nil && c.Live.ArtifactID == c.ArtifactID:
+		return SkipLive, fmt.Sprintf("%s is live in %s already", v.Short(), p.To)
+	case !c.Fits:
+		return SkipUnfit, fmt.Sprintf("%s has no manifest for %s", v.Short(), p.To)
+	case c.Mark != nil:
+		return SkipMark, fmt.Sprintf("%s is marked as bad by %s: %s", v.Short(), c.Mark.By.Name, c.Mark.Reason)
+	case c.Hold != nil:
+		return SkipHold, c.Hold.explain(target)
+	case backwards(c.Live, *v) != "":
+		return SkipBackwards, backwards(c.Live, *v)
+	}
+	if skip, reason := p.refused(c); skip != "" {
+		return skip, reason
+	}
+	return p.unready(c, now)
+}
+
+// refused is what people, or an earlier request, have made of the candidate.
+func (p Policy) refused(c Candidate) (skip, reason string) {
+	if o := c.Open; o != nil && o.ArtifactID == c.ArtifactID {
+		return SkipOpen, fmt.Sprintf("%s asks for it already and is %s", o.ID, o.Status)
+	} else if o != nil && backwards(&Live{Version: o.Version}, *c.Version) != "" {
+		return SkipOpen, fmt.Sprintf("%s of the newer %s is %s", o.ID, o.Version.Short(), o.Status)
+	}
+	switch o := c.Past; {
+	case o == nil:
+	case o.RolledBack:
+		return SkipRolledBack, fmt.Sprintf("%s was rolled back from %s (%s); a person may release it again", o.Version.Short(), p.To, o.ID)
+	case o.Status == Rejected || o.Status == Cancelled:
+		return SkipRefused, fmt.Sprintf("%s of it was %s (%s); a person may release it", o.ID, o.Status, o.Reason)
+	}
+	return "", ""
+}
+
+// unready is what time brings.
+func (p Policy) unready(c Candidate, now time.Time) (skip, reason string) {
+	if p.From.Healthy && c.Health != Healthy {
+		state := "is not known to be healthy"
+		if c.Health == Unhealthy {
+			state = "is not healthy"
+		}
+		return SkipHealth, fmt.Sprintf("%s %s in %s", c.Version.Short(), state, p.From.Environment)
+	}
+	// In whole minutes: what one run put there a moment after its tick is old enough for a tick that long after it.
+	if soaked := now.Truncate(time.Minute).Sub(c.Since.Truncate(time.Minute)); p.From.Environment != "" && soaked < p.From.Soak {
+		until := c.Since.Truncate(time.Minute).Add(p.From.Soak)
+		return SkipSoak, fmt.Sprintf("%s is in %s since %s and soaks until %s", c.Version.Short(), p.From.Environment, Moment(c.Since, p.Zone), Moment(until, p.Zone))
+	}
+	return "", ""
+}
+
+func (p Policy) firing(c Candidate, now time.Time) string {
+	if p.From.Environment == "" {
+		return fmt.Sprintf("the newest of %s is %s", p.From, c.Version.Short())
+	}
+	return fmt.Sprintf("%s is live in %s for %s", c.Version.Short(), p.From.Environment, span(now.Sub(c.Since)))
+}
+
+// span is a time in words, in its two greatest units.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch d = max(0, d.Truncate(time.Minute)); {
+	case d >= day:
+		return strings.TrimSuffix(fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour), "0h")
+	case d >= time.Hour:
+		return strings.TrimSuffix(fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute), "0m")
+	}
+	return fmt.Sprintf("%dm", d/time.Minute)
+}
+
+// Delay is how long after its tick a run begins: spread over the jitter, the same whenever it is asked for.
+func (p Policy) Delay(tick time.Time) time.Duration {
+	if p.Jitter < time.Second {
+		return 0
+	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", p.Name, tick.Unix())
+	return time.Duration(h.Sum64()%uint64(p.Jitter/time.Second)) * time.Second
+}
+
+// actor is as whom the policy asks. What it may do is in the configuration.
+func (p Policy) actor() Actor { return Actor{Name: "policy:" + p.Name, Via: ViaPolicy, User: p.Name} }
