@@ -31,6 +31,7 @@ type Config struct {
 	People       []PersonConfig           `yaml:"people"`
 	Roles        []RoleConfig             `yaml:"roles"`
 	Policies     []PolicyConfig           `yaml:"policies"`
+	Webhooks     WebhooksConfig           `yaml:"webhooks"`
 	Slack        SlackConfig              `yaml:"slack"`
 	Notify       NotifyConfig             `yaml:"notify"`
 	Timezone     string                   `yaml:"timezone"` // of the times that people type and read

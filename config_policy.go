@@ -50,6 +50,26 @@ type PreviewsConfig struct {
 	Max int           `yaml:"max"` // of one manifest
 }
 
+// WebhooksConfig is by what the calls of git hosts are known to be theirs.
+type WebhooksConfig struct {
+	GitHub GitHubHook `yaml:"github"`
+	GitLab GitLabHook `yaml:"gitlab"`
+}
+
+// GitHubHook is a webhook of GitHub: POST /webhooks/github, JSON, the event "Branch or tag deletion".
+type GitHubHook struct {
+	Secret     releases.Secret `yaml:"secret"`
+	SecretFile string          `yaml:"secretFile"`
+}
+
+// GitLabHook is a webhook of GitLab: POST /webhooks/gitlab, push events. One of the two says that a call is GitLab's.
+type GitLabHook struct {
+	SigningToken     releases.Secret `yaml:"signingToken"`
+	SigningTokenFile string          `yaml:"signingTokenFile"`
+	SecretToken      releases.Secret `yaml:"secretToken"`
+	SecretTokenFile  string          `yaml:"secretTokenFile"`
+}
+
 // Defaults and bounds of policies.
 const (
 	maxPolicies  = 5000
@@ -183,6 +203,14 @@ func (c Config) validatePolicies() (faults []fault) {
 		}
 		if len(p.Gates) > maxGates {
 			add(at+".gates", "%d are more than %d", len(p.Gates), maxGates)
+		}
+	}
+	const least = 16
+	for path, secret := range map[string]releases.Secret{
+		"webhooks.github.secret": c.Webhooks.GitHub.Secret, "webhooks.gitlab.secretToken": c.Webhooks.GitLab.SecretToken, "webhooks.gitlab.signingToken": c.Webhooks.GitLab.SigningToken,
+	} {
+		if n := len(secret); n > 0 && n < least {
+			add(path, "%d characters can be guessed; take at least %d", n, least)
 		}
 	}
 	for i, e := range c.Environments {

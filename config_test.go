@@ -67,7 +67,7 @@ charts:
 environments:
   - name: Staging
     gitops: other
-    rollout: flux
+    rollout: argocd
     kubeVersion: new
     channels: ["slack:#x"]
   - name: production
@@ -82,7 +82,7 @@ environments:
 			`c.yaml:8: charts[0].url: oci://ghcr.io/acme: charts from OCI registries`,
 			`c.yaml:10: environments[0].name: "Staging" is not a DNS-1123 label`,
 			`c.yaml:11: environments[0].gitops: there is no gitops repository "other"; there are: main`,
-			`c.yaml:12: environments[0].rollout: "flux" is not supported: only none`,
+			`c.yaml:12: environments[0].rollout: "argocd" is not supported: only flux and none`,
 			`c.yaml:13: environments[0].kubeVersion: "new" is not a version`,
 			`c.yaml:14: environments[0].channels[0]: "slack:#x" is on Slack, which is not configured`,
 			`c.yaml:17: environments[1].path: "../x" is not a plain relative path`,

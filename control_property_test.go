@@ -283,6 +283,10 @@ func (r *judgedRepository) Find(_ context.Context, _ string, folders map[string]
 	return found, nil
 }
 
+func (r *judgedRepository) Contains(context.Context, string, []string) (map[string]bool, error) {
+	return nil, nil
+}
+
 func newPlay(t *testing.T, seed uint64) *play {
 	p := &play{
 		t: t, seed: seed, app: "web", rand: rand.New(rand.NewPCG(seed, 7)), locks: map[string]modelLock{}, freezes: map[string]time.Time{}, lifted: map[string]bool{},

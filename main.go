@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type cli struct {
 	Serve   serveCommand `cmd:"" help:"Run the server."`
 	Demo    demoCommand  `cmd:"" help:"See the whole idea work here, in this terminal: everything embedded, nothing to set up."`
 	Config  configGroup  `cmd:"" help:"Work with the configuration."`
+	Policy  policyGroup  `cmd:"" help:"Foretell, look back at, and test policies."`
 	Audit   auditGroup   `cmd:"" help:"Prove and export the audit."`
 	Token   tokenGroup   `cmd:"" help:"Make, list and revoke the tokens of the API, on a running server."`
 	Slack   slackGroup   `cmd:"" help:"Set up Slack."`
@@ -80,7 +82,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 type serveCommand struct {
 	Config  string `help:"The configuration file." required:"" type:"existingfile"`
-	Console bool   `help:"Take commands in this terminal, too."`
+	Console bool   `help:"Take commands in this terminal, too. Changes of the configuration need a restart then."`
 	User    string `help:"Who sits at the console. The operating system's user without."`
 }
 
@@ -95,10 +97,15 @@ func (c serveCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	p := process{config: config, log: log, console: consoleConfig(std, c.User)}
-	if !c.Console {
-		p.console.In = nil
+	if c.Console { // whose input cannot be handed on
+		return p.run(ctx)
 	}
-	return p.run(ctx)
+	p.console.In = nil
+	p.file, p.errOut = c.Config, std.err
+	if text, err := os.ReadFile(c.Config); err == nil {
+		p.print = sha256.Sum256(text)
+	}
+	return serveForever(ctx, p)
 }
 
 // consoleConfig is the console at the process's own streams; without a name, who the operating system says sits there.

@@ -133,6 +133,20 @@ func (m *month) play() {
 			m.start()
 			m.up = append(m.up, span{from: time.Now()})
 			restarts++
+		case 1: // it dies at one of the next writes, and is back within a minute
+			m.life.after.Store(1 + m.rand.Int64N(30))
+			for range 6 * 60 {
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if m.life.dead.Load() {
+					break
+				}
+			}
+			m.stop()
+			m.up[len(m.up)-1].until = time.Now()
+			m.start()
+			m.up = append(m.up, span{from: time.Now()})
+			restarts++
 		default:
 			m.ship(m.apps[m.rand.IntN(len(m.apps))], releases.Version{Branch: "main", Event: releases.EventPush}, deploys)
 		}

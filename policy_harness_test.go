@@ -29,6 +29,7 @@ type town struct {
 	service      *releases.Service
 	stop         func()
 	sha          int
+	life         *life
 
 	mu   sync.Mutex
 	runs map[string][]releases.Run // by id: as they were written
@@ -81,6 +82,14 @@ func (r *townRepository) Find(_ context.Context, _ string, folders map[string]st
 		}
 	}
 	return found, nil
+}
+
+func (r *townRepository) Contains(_ context.Context, head string, commits []string) (map[string]bool, error) {
+	within := map[string]bool{}
+	for _, c := range commits {
+		within[c] = c <= head
+	}
+	return within, nil
 }
 
 // townRenderer renders the version alone; apps have the branch in their names where a manifest says so.
@@ -165,6 +174,7 @@ func newTown(t *testing.T, environments []releases.Environment, policies []relea
 
 func (w *town) start() {
 	l := &life{}
+	w.life = l
 	repositories := map[string]releases.Repository{}
 	for _, e := range w.environments {
 		repositories[e.Repository] = w.repo

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,17 @@ type process struct {
 	// admin listener.
 	prepared func(ctx context.Context, api, admin string) error
 	settling []func(context.Context) error // what a piped console waits for, beside the releases
+
+	file     string            // the configuration's, which is watched; "" for none
+	print    [sha256.Size]byte // of what stood in it last
+	errOut   io.Writer         // where the log goes
+	sockets  *sockets          // nil: each round has its own
+	hangups  chan os.Signal
+	ready    bool     // this round got as far as serving
+	reloaded *Config  // the round has ended in favour of this one
+	how      string   // it came: by the file, by SIGHUP
+	secrets  []string // keys of secrets that it changes
+	refused  error    // what is wrong with the newest configuration
 }
 
 // How long a shutdown may take: first the edges, then the work in hand.
@@ -48,6 +60,10 @@ const (
 
 // run starts everything, serves until the context ends or the console's input does, and stops in order.
 func (p *process) run(ctx context.Context) (err error) {
+	p.ready = false
+	if err := bolt.ClearScratch(p.config.DataDir()); err != nil {
+		return err
+	}
 	db, err := bolt.Open(p.config.Storage.Bolt, time.Now)
 	if err != nil {
 		return err
@@ -66,7 +82,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	defer renderer.Close()
 
 	loops := releases.NewLoops()
-	environments, err := p.environments()
+	environments, err := p.config.environments()
 	if err != nil {
 		return err
 	}
@@ -88,6 +104,9 @@ func (p *process) run(ctx context.Context) (err error) {
 		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
 		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(p.config.DataDir()) },
 	})
+	if err := p.configured(ctx, service); err != nil {
+		return err
+	}
 	router := commands.NewRouter(service, members, p.config.zone(), time.Now, p.log)
 	inbox := commands.NewInbox(db, router, time.Now, p.log)
 	platforms := map[string]notify.Platform{}
@@ -133,6 +152,10 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	p.ready = true
+	if p.file != "" {
+		workers.Go(func() error { return p.watchConfig(work, service, loops, stop) })
+	}
 	context.AfterFunc(work, stop) // a worker that fails ends the process
 	err = edges.serve(ctx, func(ctx context.Context) error {
 		if chat == nil {
@@ -254,8 +277,9 @@ func (p *process) newRenderer() (*manifest.Renderer, error) {
 	}, p.log), nil
 }
 
-func (p *process) environments() (all []releases.Environment, err error) {
-	for _, e := range p.config.Environments {
+// environments are those of the configuration for the domain.
+func (c Config) environments() (all []releases.Environment, err error) {
+	for _, e := range c.Environments {
 		env := releases.Environment{
 			Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval(), MaxCommits: e.MaxCommits, Pause: *e.Pause,
 			Previews: releases.Previews(e.Previews),
@@ -337,18 +361,18 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	server := api.New(service, api.Config{
 		AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody, Identify: caller(members), Person: func(email string) bool {
 			return slices.ContainsFunc(p.config.People, func(c PersonConfig) bool { return strings.EqualFold(c.Email, email) })
-		},
+		}, Changed: p.config.changed, Webhooks: api.WebhookConfig{GitHub: p.config.Webhooks.GitHub.Secret, GitLab: p.config.Webhooks.GitLab.SecretToken, GitLabSigning: p.config.Webhooks.GitLab.SigningToken},
 	}, metrics, p.log)
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
 	}}
 	e := &edges{}
 	var err error
-	var listeners net.ListenConfig
-	if e.api, err = listeners.Listen(ctx, "tcp", p.config.Server.Listen); err != nil {
+	p.sockets.drop(p.config.Server.Listen, p.config.Server.AdminListen)
+	if e.api, err = p.sockets.listen(ctx, p.config.Server.Listen); err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
-	if e.admin, err = listeners.Listen(ctx, "tcp", p.config.Server.AdminListen); err != nil {
+	if e.admin, err = p.sockets.listen(ctx, p.config.Server.AdminListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("server.adminListen: %w", err), e.api.Close())
 	}
 	public := http.NewServeMux()

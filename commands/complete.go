@@ -99,6 +99,8 @@ func (s suggester) suggest(ctx context.Context, param string) ([]bot.Choice, err
 			return !slices.ContainsFunc(s.environmentNames(), func(env string) bool { return s.may(app, env) })
 		})
 		return fitting(choices(apps...), s.typed), nil
+	case paramPolicy:
+		return fitting(choices(s.releases.Policies()...), s.typed), nil
 	case paramVersion:
 		if s.verb == "rollback" {
 			return s.earlier(ctx)

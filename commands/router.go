@@ -56,6 +56,9 @@ type queries interface {
 	Status(ctx context.Context, env, app string) ([]releases.State, error)
 	Preview(ctx context.Context, app, env, artifactID string) (releases.Preview, error)
 	Why(ctx context.Context, app, env string) (releases.Explanation, error)
+	Outlooks(ctx context.Context, name string, past int) ([]releases.Outlook, error)
+	Policies() []string
+	Fights() []string
 	Locks(ctx context.Context) ([]releases.Lock, error)
 	Freezes(ctx context.Context, env string) (on []releases.Freeze, next *releases.Freeze, err error)
 	Marks(ctx context.Context) ([]releases.Mark, error)
@@ -95,7 +98,7 @@ type call struct {
 // NewRouter makes a Router with all commands.
 func NewRouter(r Releases, access Access, zone *time.Location, now func() time.Time, log *slog.Logger) *Router {
 	return &Router{releases: r, access: access, zone: zone, now: now, log: log.With("component", "commands"), commands: []command{
-		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), diffRollbackCommand(), whyCommand(),
+		releaseCommand(), rollbackCommand(), statusCommand(), historyCommand(), artifactsCommand(), diffCommand(), diffRollbackCommand(), whyCommand(), policiesCommand(),
 		approveCommand(), rejectCommand(), cancelCommand(), retryCommand(),
 		lockCommand(), unlockCommand(), stealCommand(), freezeCommand(), unfreezeCommand(), holdCommand(), resumeCommand(), badCommand(), goodCommand(),
 		controlsCommand(), breakGlassCommand(), signOffCommand(), delegateCommand(), undelegateCommand(), auditCommand(), whoamiCommand(), homeCommand(), helpCommand(),

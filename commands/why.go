@@ -113,7 +113,7 @@ func whyCommand() command {
 		if err != nil {
 			return bot.Reply{}, c.swapped(err)
 		}
-		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: strings.Join(slices.Concat(c.standing(e), c.kept(e, env), c.decisions(e, app, env)), "\n")}
+		m := bot.Message{Title: fmt.Sprintf("%s in %s", app, env), Body: e.Answer(app, env, c.now(), c.zone) + "\n\n" + strings.Join(slices.Concat(c.standing(e), c.kept(e, env), c.decisions(e, app, env)), "\n")}
 		return bot.Say(m), nil
 	}}
 }
@@ -174,6 +174,17 @@ func (c call) decisions(e releases.Explanation, app, env string) []string {
 			}
 			lines = append(lines, fmt.Sprintf("  %s (%s): policy %s %s: %s", a.Version.Short(), ago(c.now(), a.Key.Time()), d.Policy, verdict, d.Reason))
 		}
+	}
+	for _, p := range e.Policies {
+		next := "never again"
+		if !p.Next.IsZero() {
+			next = releases.Moment(p.Next, c.zone)
+		}
+		verdict := "would not release"
+		if p.Fires {
+			verdict = "would release " + p.Version
+		}
+		lines = append(lines, fmt.Sprintf("  policy %s (next: %s) %s: %s", p.Policy, next, verdict, p.Reason))
 	}
 	return lines
 }

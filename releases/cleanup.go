@@ -37,7 +37,6 @@ func (s Snapshot) displaces(v Version) string {
 // Deletion says that a branch of a source repository is gone.
 type Deletion struct {
 	Repository, Branch string
-	At                 time.Time // when it was deleted; zero: now
 	By                 Actor
 	// Delivery, when set, names the message that tells of it: one that was heard before changes nothing.
 	Delivery string
@@ -55,17 +54,17 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		return nil, nil, false, err
 	}
 	targets, decided := s.cleanups(newest, d.Branch)
+	if d.By.Via != ViaWebhook { // whose calls are signed
+		if d.By, err = s.mayShip(ctx, targets, d.By); err != nil {
+			record := s.by(d.By, "branch.deleted")
+			record.Detail = d.Repository + " " + d.Branch
+			return nil, nil, false, s.refusing(ctx, record, err)
+		}
+	}
 	err = s.store.Update(ctx, func(tx Tx) error {
 		made, decisions, isNew = nil, nil, true
 		if d.Delivery != "" {
-			known, err := tx.Seen("delivery "+d.Delivery, s.now())
-			if err != nil {
-				return err
-			}
-			if isNew = known == ""; !isNew {
-				return nil
-			}
-			if err := tx.Remember("delivery "+d.Delivery, "heard", s.now()); err != nil {
+			if isNew, err = tx.Hear(d.Delivery, s.now()); err != nil || !isNew {
 				return err
 			}
 		}
@@ -86,8 +85,8 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 				return err
 			}
 			decision := DecideCleanup(t, d, Snapshot{Live: live, Hold: hold})
-			if decision.Fires && !d.At.IsZero() {
-				if decision, err = releasedSince(tx, decision, *live, d.At); err != nil {
+			if decision.Fires {
+				if decision, err = notTwice(tx, decision, *live); err != nil {
 					return err
 				}
 			}
@@ -103,7 +102,6 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		}
 		return nil
 	})
-	CrashPoint("cleanup.after-store")
 	if err != nil {
 		return nil, nil, false, err
 	}
@@ -185,16 +183,15 @@ func DecideCleanup(t Target, d Deletion, now Snapshot) Decision {
 	return decision
 }
 
-// releasedSince leaves what was shipped after the branch was deleted: there is one of that name again.
-func releasedSince(tx Tx, d Decision, live Live, deleted time.Time) (Decision, error) {
-	a, err := tx.Artifact(live.ArtifactID)
-	if err != nil && KindOf(err) != NotFound {
-		return d, err
+// notTwice leaves what is being taken away already.
+func notTwice(tx Tx, d Decision, live Live) (Decision, error) {
+	open, err := tx.OpenReleases()
+	for _, o := range open {
+		if o.Kind == KindCleanup && o.App == live.App && o.Env == live.Env && o.RollbackOf == live.ReleaseID {
+			d.Fires, d.Reason = false, o.ID+" removes it already"
+		}
 	}
-	if err == nil && a.Key.Time().After(deleted) {
-		d.Fires, d.Reason = false, fmt.Sprintf("%s was shipped after the branch was deleted; there is one of that name again", live.Version.Short())
-	}
-	return d, nil
+	return d, err
 }
 
 // cleanUp asks for what is live to be taken away.

@@ -102,7 +102,6 @@ func (c *scheduler) gatesDue(ctx context.Context) error {
 		}
 		made := 0
 		err := c.store.Update(ctx, func(tx Tx) (err error) { made, err = c.goOnWith(tx, p, run.ID, heard); return err })
-		CrashPoint("policy.gates-stored")
 		if err != nil {
 			return fmt.Errorf("policy %s: %w", p.Name, err)
 		}

@@ -81,6 +81,9 @@ func characterClass(class string) string {
 	return "[" + negation + strings.NewReplacer(`\`, `\\`, `[`, `\[`, `^`, `\^`, `&`, `\&`).Replace(class) + "]"
 }
 
+// MatchGlob reports whether the pattern of a policy, with or without a leading "!", matches the text.
+func MatchGlob(pattern, text string) bool { return matchOne(pattern, text) }
+
 func matchOne(pattern, text string) bool {
 	rest, negated := strings.CutPrefix(pattern, "!")
 	if rest == text {

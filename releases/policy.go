@@ -64,7 +64,7 @@ func matches(deploy *Deploy, v Version) (bool, string) {
 		if deploy != nil && len(deploy.CommitMessagePatterns) > 0 {
 			return false, "the policy names commit messages only; they narrow a branch, tag or event"
 		}
-		return false, "no deploy policy in the manifest"
+		return false, noPolicy
 	}
 	event := v.Event
 	if event == "" {
@@ -110,3 +110,6 @@ func backwards(live *Live, v Version) string {
 	return fmt.Sprintf("%s is live and newer than %s; automation never goes backwards (a person may: /release)",
 		live.Version.Short(), v.Short())
 }
+
+// noPolicy is the reason of a manifest without a policy.
+const noPolicy = "no deploy policy in the manifest"

@@ -113,7 +113,8 @@ type Explanation struct {
 	Freezes  []Freeze
 	Marks    []Mark // of the artifacts below
 	Rule     Approval
-	Releases []Release // newest first
+	Policies []Foresight // what scheduled policies say of it now, the next to run first
+	Releases []Release   // newest first
 	Shipped  []*Shipped
 }
 
@@ -139,6 +140,9 @@ func (s *Service) Why(ctx context.Context, app, env string) (e Explanation, err 
 			return err
 		}
 		if e.Freezes, err = s.freezes(tx, where, s.now()); err != nil {
+			return err
+		}
+		if e.Policies, err = s.foresee(tx, app, env); err != nil {
 			return err
 		}
 		locks, err := tx.Locks(env)

@@ -94,6 +94,11 @@ func (*imagined) Find(context.Context, string, map[string]string) (map[string]Re
 	return nil, nil
 }
 
+// Contains is for Repository.
+func (*imagined) Contains(context.Context, string, []string) (map[string]bool, error) {
+	return nil, nil
+}
+
 // Changed is a configuration to rehearse in the place of the one in force.
 type Changed struct {
 	Environments []Environment

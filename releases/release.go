@@ -46,6 +46,9 @@ const (
 // ViaPolicy is the door of policies. What they may do is in the manifests and the configuration.
 const ViaPolicy = "policy"
 
+// ViaWebhook is the door of git hosts, whose calls are signed.
+const ViaWebhook = "webhook"
+
 // ViaAPI is the door of tokens.
 const ViaAPI = "api"
 

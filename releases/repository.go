@@ -16,6 +16,8 @@ type Repository interface {
 	// Find looks for releases' commits in the remote's history after the commit `since`. folders says, by release id,
 	// where each would be.
 	Find(ctx context.Context, since string, folders map[string]string) (map[string]Result, error)
+	// Contains reports which of the commits are the head or in the history before it.
+	Contains(ctx context.Context, head string, commits []string) (map[string]bool, error)
 }
 
 // Renderer turns manifests into files.

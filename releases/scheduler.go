@@ -119,7 +119,6 @@ func (c *scheduler) tickDue(ctx context.Context, p Policy, state PolicyState) er
 			made, err = c.take(tx, p)
 			return err
 		})
-		CrashPoint("policy.run-stored")
 		if err != nil {
 			return err
 		}
@@ -234,33 +233,19 @@ func (c *scheduler) begin(tx Tx, p Policy, run Run, step tickStep) (Run, int, er
 		run.Fate = Missed
 		return run, 0, nil
 	}
-	sv := newSurvey(tx)
-	apps, err := sv.selected(p)
+	considered, quiet, err := newSurvey(tx).consider(p, run.At)
 	if err != nil {
 		return run, 0, err
 	}
+	run.Quiet = quiet
 	made := 0
-	for _, app := range apps {
-		candidate, err := sv.candidate(p, app)
-		if err != nil {
-			return run, 0, err
-		}
-		line := Line{Decision: p.Decide(candidate, run.At)}
-		if line.Skip == SkipNothing {
-			continue
-		}
+	for _, one := range considered {
+		line := Line{Decision: one.Decision}
 		if line.Fires && len(p.Gates) == 0 {
-			if line.Release, err = c.promote(tx, p, run, line, *candidate.Version); err != nil {
+			if line.Release, err = c.promote(tx, p, run, line, one.version); err != nil {
 				return run, 0, err
 			}
 			made++
-		}
-		if !line.Fires && quiet(line.Skip) {
-			if run.Quiet == nil {
-				run.Quiet = map[string]int{}
-			}
-			run.Quiet[line.Skip]++
-			continue
 		}
 		run.Lines = append(run.Lines, line)
 	}

@@ -90,6 +90,8 @@ type ArtifactTx interface {
 	Artifacts(ArtifactQuery) ([]*Shipped, error)
 	// SHAs returns up to limit distinct commit hashes that start with the prefix and have a manifest for the target.
 	SHAs(prefix string, target Target, limit int) ([]string, error)
+	// Hear remembers a delivery for ever, and reports whether it is heard for the first time.
+	Hear(delivery string, at time.Time) (first bool, err error)
 	// Fits reports whether the artifact has a manifest for the target.
 	Fits(id string, target Target) (bool, error)
 	// Apps returns the names of all apps that artifacts were shipped for.

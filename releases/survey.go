@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // survey reads what policies decide from. It remembers what many of them ask for, and lives no longer than its transaction.
@@ -151,4 +152,41 @@ func (s *survey) onItsWay(target Target) (*Release, error) {
 		}
 	}
 	return s.open[target], nil
+}
+
+// considered is a decision on an app, with the version that it is about.
+type considered struct {
+	Decision
+	version Version
+}
+
+// consider decides on each app that the policy selects. Those of which there is nothing to say are counted, by the kind of
+// reason; those for which there is nothing at all are not mentioned.
+func (s *survey) consider(p Policy, now time.Time) (all []considered, silent map[string]int, err error) {
+	apps, err := s.selected(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, app := range apps {
+		candidate, err := s.candidate(p, app)
+		if err != nil {
+			return nil, nil, err
+		}
+		d := p.Decide(candidate, now)
+		switch {
+		case d.Skip == SkipNothing:
+		case quiet(d.Skip):
+			if silent == nil {
+				silent = map[string]int{}
+			}
+			silent[d.Skip]++
+		default:
+			one := considered{Decision: d}
+			if candidate.Version != nil {
+				one.version = *candidate.Version
+			}
+			all = append(all, one)
+		}
+	}
+	return all, silent, nil
 }

@@ -99,7 +99,7 @@ func (m *Manifest) validate() error {
 	if values := bytes.TrimSpace(m.Values); len(values) > 0 && values[0] != '{' && !bytes.Equal(values, []byte("null")) {
 		return fmt.Errorf("values: expected an object")
 	}
-	if err := m.Deploy.validate(); err != nil {
+	if err := m.Deploy.Validate(); err != nil {
 		return err
 	}
 	return m.Cleanup.validate()
@@ -122,7 +122,8 @@ func (c *Cleanup) validate() error {
 	return nil
 }
 
-func (d *Deploy) validate() error {
+// Validate returns the first fault of a deploy policy, with the field.
+func (d *Deploy) Validate() error {
 	if d == nil {
 		return nil
 	}

@@ -26,8 +26,17 @@ type actions interface {
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
 	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
 	Cancel(ctx context.Context, id, reason string, by releases.Actor, at time.Time) (releases.Release, error)
+	DeleteBranch(ctx context.Context, d releases.Deletion) (made []releases.Release, decisions []releases.Decision, isNew bool, err error)
+	RolledOut(ctx context.Context, r releases.Rollout) (concerned int, err error)
 	controls
 	tokens
+	foresight
+}
+
+type foresight interface {
+	Outlooks(ctx context.Context, name string, past int) ([]releases.Outlook, error)
+	Forecast(ctx context.Context, until time.Time, c *releases.Changed) (releases.Forecast, error)
+	Backtest(ctx context.Context, since time.Time, c *releases.Changed) (releases.Backtest, error)
 }
 
 type controls interface {
@@ -69,6 +78,9 @@ type Config struct {
 	// Identify says for whom a token speaks. Without it no tokens but the admin's are known.
 	Identify func(ctx context.Context, t releases.Token) (releases.Actor, error)
 	Person   func(email string) bool // whether somebody has the address
+	Webhooks WebhookConfig
+	// Changed reads a configuration that policies are to be tried with.
+	Changed func(text []byte) (*releases.Changed, error)
 }
 
 // call answers a request with a status and a body, or an error.
@@ -80,11 +92,13 @@ type Server struct {
 	config  Config
 	log     *slog.Logger
 	metrics *Metrics
+	// rehearsing is held by who looks ahead or back.
+	rehearsing chan struct{}
 }
 
 // New makes a Server.
 func New(s Service, c Config, m *Metrics, log *slog.Logger) *Server {
-	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api")}
+	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api"), rehearsing: make(chan struct{}, 1)}
 }
 
 // Handler routes the calls.
@@ -117,12 +131,22 @@ func (s *Server) Handler() http.Handler {
 		"GET /api/marks":                      s.getMarks,
 		"POST /api/marks":                     s.postMark,
 		"DELETE /api/marks":                   s.deleteMark,
+		"POST /api/branch-deleted":            s.postBranchDeleted,
+		"POST /api/flux-events":               s.postFluxEvent,
+		"GET /api/policies":                   s.getPolicies,
+		"POST /api/policies/forecast":         s.postForecast,
+		"POST /api/policies/backtest":         s.postBacktest,
 		"GET /api/audit":                      s.getAudit,
 		"GET /api/tokens":                     s.getTokens,
 		"POST /api/tokens":                    s.postToken,
 		"DELETE /api/tokens/{name}":           s.deleteToken,
 	} {
 		mux.Handle(pattern, s.metrics.Count(pattern, s.answer(call)))
+	}
+	for pattern, heard := range map[string]func(*http.Request, []byte) (*releases.Deletion, error){
+		"POST /webhooks/github": s.fromGitHub, "POST /webhooks/gitlab": s.fromGitLab,
+	} {
+		mux.Handle(pattern, s.metrics.Count(pattern, s.hook(heard)))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, releases.Errorf(releases.NotFound, "there is no %s %s", r.Method, r.URL.Path))

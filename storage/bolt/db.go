@@ -59,6 +59,7 @@ var (
 	bucketRuns          = []byte("runs")
 	bucketOpenRuns      = []byte("open_runs")
 	bucketSettings      = []byte("settings")
+	bucketDeliveries    = []byte("deliveries")
 	bucketAudit         = []byte("audit")
 	bucketOutbox        = []byte("outbox")
 	bucketParked        = []byte("parked")
@@ -92,7 +93,7 @@ func prepare(tx *bbolt.Tx) error {
 		bucketMeta, bucketArtifacts, bucketArtifactIDs, bucketArtifactTerms, bucketSeen, bucketReleases, bucketReleaseIDs,
 		bucketReleaseTerms, bucketOpen, bucketFiles, bucketDiffs, bucketInbox, bucketLive, bucketHolds, bucketOutbox, bucketParked, bucketLedger,
 		bucketLocks, bucketFreezes, bucketMarks, bucketDelegations, bucketReviews, bucketTokens, bucketAudit,
-		bucketPolicies, bucketRuns, bucketOpenRuns, bucketSettings,
+		bucketPolicies, bucketRuns, bucketOpenRuns, bucketSettings, bucketDeliveries,
 	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"gimletd/releases"
 )
@@ -121,4 +122,13 @@ func (t *transaction) Settings() (map[string]string, error) {
 		return nil, err
 	}
 	return *found, nil
+}
+
+// Hear remembers a delivery.
+func (t *transaction) Hear(delivery string, at time.Time) (first bool, err error) {
+	bucket := t.tx.Bucket(bucketDeliveries)
+	if bucket.Get([]byte(delivery)) != nil {
+		return false, nil
+	}
+	return true, bucket.Put([]byte(delivery), key(releases.KeyAt(at)))
 }

@@ -11,6 +11,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
+// ClearScratch removes what a process that was killed has left of its scratch stores under dir.
+func ClearScratch(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "rehearsal-*"))
+	for _, folder := range left {
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	return err
+}
+
 // Scratch makes an empty store in a folder of its own under dir, which does not survive a crash, and is gone when it is ended.
 func Scratch(dir string) (releases.Store, func() error, error) {
 	folder, err := os.MkdirTemp(dir, "rehearsal-")

@@ -1,0 +1,73 @@
+package releases
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Rollout is what a cluster has told of the rollout of a commit in an environment.
+type Rollout struct {
+	Env    string
+	Commit string // of the GitOps repository
+	Health Health
+	Detail string
+	By     Actor
+}
+
+// RolledOut notes how the rollout of a commit went on what is live in the environment and in that commit. A failure is that of
+// what nobody has said to be healthy. It returns how many apps it concerns.
+func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err error) {
+	env, err := s.environment(r.Env)
+	if err != nil {
+		return 0, err
+	}
+	if r.By, err = s.mayShip(ctx, nil, r.By); err != nil {
+		return 0, err
+	}
+	var lives []Live
+	err = s.store.View(ctx, func(tx Tx) error { lives, err = tx.Lives(env.Name); return err })
+	if err != nil {
+		return 0, err
+	}
+	lives = slices.DeleteFunc(lives, func(l Live) bool { return l.Commit == "" || l.Health == r.Health || l.Health == Healthy })
+	var commits []string
+	for _, l := range lives {
+		commits = append(commits, l.Commit)
+	}
+	if len(commits) == 0 {
+		return 0, nil
+	}
+	within, err := s.repositories[env.Repository].Contains(ctx, r.Commit, commits)
+	if err != nil {
+		return 0, err
+	}
+	err = s.store.Update(ctx, func(tx Tx) error {
+		concerned = 0
+		for _, l := range lives {
+			now, err := tx.Live(l.App, l.Env)
+			if err != nil {
+				return err
+			}
+			if now == nil || now.ReleaseID != l.ReleaseID || !within[l.Commit] {
+				continue
+			}
+			now.Health = r.Health
+			if err := tx.PutLive(*now); err != nil {
+				return err
+			}
+			concerned++
+		}
+		if concerned == 0 {
+			return nil
+		}
+		record := s.by(r.By, "rollout."+string(r.Health))
+		record.Env, record.Commit, record.Detail = env.Name, r.Commit, Redact(fmt.Sprintf("%d apps; %s", concerned, r.Detail))
+		return s.record(tx, record)
+	})
+	if err == nil && concerned > 0 {
+		s.log.Info("rollout "+string(r.Health), "env", env.Name, "commit", r.Commit, "apps", concerned)
+		poke(s.scheduling)
+	}
+	return concerned, err
+}
