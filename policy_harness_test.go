@@ -100,6 +100,9 @@ func (townRenderer) Target(m releases.Manifest, vars map[string]string) (release
 }
 
 func (townRenderer) Render(_ context.Context, t releases.Target, _ releases.Manifest, vars map[string]string) ([]releases.File, []string, error) {
+	if t.App == "broken" {
+		return nil, nil, releases.Errorf(releases.Invalid, "values.replicas: expected a number")
+	}
 	return []releases.File{{Path: "version.yaml", Content: []byte(fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s}\ndata: {version: %q}\n", t.App, vars["SHA"]))}}, nil, nil
 }
 

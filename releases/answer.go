@@ -40,9 +40,13 @@ func (e Explanation) ofReleases(a *Shipped, app, env string) string {
 			}
 			return fmt.Sprintf("%s is on its way right now.", r.ID)
 		case Waiting:
-			return fmt.Sprintf("%s by %s waits: %s. %s", r.ID, r.RequestedBy.Name, r.Reason, r.wayOn())
+			return fmt.Sprintf("%s, asked for by %s, waits: %s. %s", r.ID, r.RequestedBy.Name, r.Reason, r.wayOn())
 		case Rejected, Cancelled:
-			return fmt.Sprintf("%s was %s (%s). /gimlet retry %s asks again.", r.ID, r.Status, r.Reason, r.ID)
+			reason, told := strings.CutPrefix(r.Reason, string(r.Status)+" ")
+			if !told {
+				reason = "(" + reason + ")"
+			}
+			return fmt.Sprintf("%s was %s %s. /gimlet retry %s asks again.", r.ID, r.Status, reason, r.ID)
 		case Expired:
 			return fmt.Sprintf("%s found too few votes in time: %s. /gimlet retry %s asks again.", r.ID, r.Reason, r.ID)
 		case Failed:
@@ -77,7 +81,7 @@ func (r Release) wayOn() string {
 	case r.Queued():
 		return "It goes on by itself when that is over."
 	case r.Needs(BlockVotes):
-		return fmt.Sprintf("/gimlet approve %s is a yes.", r.ID)
+		return fmt.Sprintf("Who may approve says yes with /gimlet approve %s.", r.ID)
 	}
 	return ""
 }
@@ -104,17 +108,17 @@ func (e Explanation) ofPolicies(a *Shipped, app, env string, now time.Time, zone
 		}
 	}
 	for _, p := range e.Policies {
-		when := "it does not run again"
+		when := "which does not run again"
 		if !p.Next.IsZero() {
-			when = "it runs next " + Moment(p.Next, zone)
+			when = fmt.Sprintf("which runs next %s (in %s)", Moment(p.Next, zone), span(p.Next.Sub(now)))
 		}
 		switch {
 		case p.Fires && p.Artifact == a.ID:
-			parts = append(parts, fmt.Sprintf("policy %s would release it; %s (in %s)", p.Policy, when, span(p.Next.Sub(now))))
+			parts = append(parts, fmt.Sprintf("policy %s, %s, would release it as things are", p.Policy, when))
 		case p.Artifact != "" && p.Artifact != a.ID:
-			parts = append(parts, fmt.Sprintf("policy %s takes what comes from %s, and that is %s; %s", p.Policy, p.From, p.Version, when))
+			parts = append(parts, fmt.Sprintf("policy %s, %s, takes what comes from %s, and that is %s", p.Policy, when, p.From, p.Version))
 		default:
-			parts = append(parts, fmt.Sprintf("policy %s would not: %s; %s", p.Policy, p.Reason, when))
+			parts = append(parts, fmt.Sprintf("policy %s, %s, would not release it as things are: %s", p.Policy, when, p.Reason))
 		}
 	}
 	if len(parts) == 0 {

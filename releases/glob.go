@@ -192,17 +192,22 @@ func loose(glob string) string {
 	return glob
 }
 
-// meet reports whether some name matches both loose patterns.
+// meet reports whether some name matches both loose patterns. What is left of each is looked at once.
 func meet(a, b string) bool {
-	switch {
-	case a == "" && b == "":
-		return true
-	case strings.HasPrefix(a, "*"):
-		return meet(a[1:], b) || (b != "" && meet(a, b[1:]))
-	case strings.HasPrefix(b, "*"):
-		return meet(b, a)
-	case a == "" || b == "":
-		return false
+	met := make([][]bool, len(a)+1)
+	for i := len(a); i >= 0; i-- {
+		met[i] = make([]bool, len(b)+1)
+		for j := len(b); j >= 0; j-- {
+			starA, starB := i < len(a) && a[i] == '*', j < len(b) && b[j] == '*'
+			switch {
+			case i == len(a) && j == len(b):
+				met[i][j] = true
+			case starA || starB:
+				met[i][j] = (starA && met[i+1][j]) || (starB && met[i][j+1]) || (starA && j < len(b) && met[i][j+1]) || (starB && i < len(a) && met[i+1][j])
+			case i < len(a) && j < len(b) && (a[i] == b[j] || a[i] == '?' || b[j] == '?'):
+				met[i][j] = met[i+1][j+1]
+			}
+		}
 	}
-	return (a[0] == b[0] || a[0] == '?' || b[0] == '?') && meet(a[1:], b[1:])
+	return met[0][0]
 }
