@@ -41,6 +41,18 @@ type townRepository struct {
 	folders map[string]releases.Folder
 	found   map[string]releases.Result
 	commits []releases.Draft
+	judge   func(d releases.Draft, before releases.Folder) // is shown each commit
+}
+
+// edit changes a folder by hand.
+func (r *townRepository) edit(folder string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f, there := r.folders[folder]; there && f.Tree != "" {
+		f.Tree = releases.HashToken("by hand " + f.Tree)[:40]
+		f.Files = append(slices.Clone(f.Files), releases.File{Path: "by-hand.yaml"})
+		r.folders[folder] = f
+	}
 }
 
 func (r *townRepository) Read(_ context.Context, folder string) (releases.Folder, error) {
@@ -58,6 +70,9 @@ func (r *townRepository) Publish(_ context.Context, drafts []releases.Draft) (re
 		if r.folders[d.Folder].Tree != d.BaseTree {
 			results = append(results, releases.Result{Written: releases.BaseMoved})
 			continue
+		}
+		if r.judge != nil {
+			r.judge(d, r.folders[d.Folder])
 		}
 		r.commits = append(r.commits, d)
 		tree := ""
