@@ -13,7 +13,9 @@ import (
 // that CI uses, and looks at what was decided, why, and at what was released.
 func TestTheDecisionTable(t *testing.T) {
 	type version = releases.Version
-	push := func(branch string) version { return version{Branch: branch, Event: releases.EventPush, Message: "fix: a leak"} }
+	push := func(branch string) version {
+		return version{Branch: branch, Event: releases.EventPush, Message: "fix: a leak"}
+	}
 	pr := func(branch string) version {
 		return version{Branch: branch, SourceBranch: branch, TargetBranch: "main", Event: releases.EventPR}
 	}

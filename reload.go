@@ -192,7 +192,7 @@ func settings(c Config, reveal bool) map[string]string {
 }
 
 func flatten(path string, v reflect.Value, reveal bool, into map[string]string) {
-	if secret, ok := v.Interface().(releases.Secret); ok {
+	if secret, ok := reflect.TypeAssert[releases.Secret](v); ok {
 		switch {
 		case secret == "":
 		case reveal:

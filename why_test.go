@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -111,8 +112,8 @@ func TestWhy(t *testing.T) {
 				t.Fatalf("%s: %v", s.name, err)
 			}
 			answer := e.Answer(w.app, s.env, time.Now(), time.UTC)
-			for i := len(e.Releases) - 1; i >= 0; i-- {
-				answer = strings.ReplaceAll(answer, e.Releases[i].ID, fmt.Sprintf("r-%d", len(e.Releases)-i))
+			for i, v := range slices.Backward(e.Releases) {
+				answer = strings.ReplaceAll(answer, v.ID, fmt.Sprintf("r-%d", len(e.Releases)-i))
 			}
 			fmt.Fprintf(&b, "%s\n    %s\n\n", s.name, answer)
 		})

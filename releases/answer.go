@@ -35,8 +35,8 @@ func (e Explanation) ofReleases(a *Shipped, app, env string) string {
 		}
 		switch r.Status {
 		case Proposed, Approved, Publishing:
-			if strings.HasPrefix(r.Reason, "waiting: ") {
-				return fmt.Sprintf("%s was asked for by %s and goes out as soon as it can, but %s.", r.ID, r.RequestedBy.Name, strings.TrimPrefix(r.Reason, "waiting: "))
+			if after, ok := strings.CutPrefix(r.Reason, "waiting: "); ok {
+				return fmt.Sprintf("%s was asked for by %s and goes out as soon as it can, but %s.", r.ID, r.RequestedBy.Name, after)
 			}
 			return fmt.Sprintf("%s is on its way right now.", r.ID)
 		case Waiting:

@@ -125,11 +125,11 @@ func (r *rehearsal) copy(from, to Tx) error {
 		if p.From.Environment != "" {
 			continue
 		}
-		selected, err := sv.selected(p)
+		all, _, err := sv.candidates(p)
 		if err != nil {
 			return err
 		}
-		for _, app := range selected {
+		for _, app := range all {
 			c := Candidate{}
 			if err := sv.source(p, Target{App: app, Env: p.To}, &c); err != nil {
 				return err

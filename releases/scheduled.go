@@ -141,15 +141,19 @@ func (p Policy) Decide(c Candidate, now time.Time) Decision {
 // reject is why the policy does not release the candidate; "" when it does.
 func (p Policy) reject(c Candidate, now time.Time) (skip, reason string) {
 	target := Target{App: c.App, Env: p.To}
-	switch v := c.Version; {
-	case v == nil && p.From.Environment != "":
-		return SkipNothing, fmt.Sprintf("nothing is live in %s", p.From.Environment)
-	case v == nil:
+	v := c.Version
+	switch c.settled() {
+	case SkipNothing:
+		if p.From.Environment != "" {
+			return SkipNothing, fmt.Sprintf("nothing is live in %s", p.From.Environment)
+		}
 		return SkipNothing, fmt.Sprintf("no artifact of %s was shipped for it", p.From)
-	case c.Live != nil && c.Live.ArtifactID == c.ArtifactID:
+	case SkipLive:
 		return SkipLive, fmt.Sprintf("%s is live in %s already", v.Short(), p.To)
-	case !c.Fits:
+	case SkipUnfit:
 		return SkipUnfit, fmt.Sprintf("%s has no manifest for %s", v.Short(), p.To)
+	}
+	switch {
 	case c.Mark != nil:
 		return SkipMark, fmt.Sprintf("%s is marked as bad by %s: %s", v.Short(), c.Mark.By.Name, c.Mark.Reason)
 	case c.Hold != nil:
@@ -161,6 +165,19 @@ func (p Policy) reject(c Candidate, now time.Time) (skip, reason string) {
 		return skip, reason
 	}
 	return p.unready(c, now)
+}
+
+// settled is why no policy releases the candidate, whatever it says; "" when it comes to that.
+func (c *Candidate) settled() (skip string) {
+	switch {
+	case c.Version == nil:
+		return SkipNothing
+	case c.Live != nil && c.Live.ArtifactID == c.ArtifactID:
+		return SkipLive
+	case !c.Fits:
+		return SkipUnfit
+	}
+	return ""
 }
 
 // refused is what people, or an earlier request, have made of the candidate.

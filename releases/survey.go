@@ -15,10 +15,16 @@ type survey struct {
 	open   map[Target]*Release        // the newest on its way
 	apps   []string
 	newest map[string]*Shipped // by source and target
+	// known are the candidates of each road, in the order of its apps: policies that differ in their schedule or patterns
+	// alone share them.
+	known map[road][]*Candidate
 }
 
+// road is where policies take versions from and to.
+type road struct{ environment, branch, tag, to string }
+
 func newSurvey(tx Tx) *survey {
-	return &survey{tx: tx, lives: map[string]map[string]Live{}, names: map[string][]string{}, newest: map[string]*Shipped{}}
+	return &survey{tx: tx, lives: map[string]map[string]Live{}, names: map[string][]string{}, newest: map[string]*Shipped{}, known: map[road][]*Candidate{}}
 }
 
 // live returns what is live in an environment.
@@ -38,27 +44,28 @@ func (s *survey) live(env string) (map[string]Live, error) {
 	return byApp, nil
 }
 
-// selected are the apps that the policy is about, in order.
-func (s *survey) selected(p Policy) (apps []string, err error) {
-	from := s.apps
+// candidates are what decisions on the apps of the policy's road are made from, in order; those that nobody has asked for yet
+// are nil.
+func (s *survey) candidates(p Policy) (apps []string, known []*Candidate, err error) {
+	on := road{p.From.Environment, p.From.Branch, p.From.Tag, p.To}
 	switch {
 	case p.From.Environment != "":
 		if _, err := s.live(p.From.Environment); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		from = s.names[p.From.Environment]
-	case from == nil:
+		apps = s.names[p.From.Environment]
+	case s.apps == nil:
 		if s.apps, err = s.tx.Apps(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		from = s.apps
+		apps = s.apps
+	default:
+		apps = s.apps
 	}
-	for _, app := range from {
-		if p.Apps.Match(app) {
-			apps = append(apps, app)
-		}
+	if s.known[on] == nil {
+		s.known[on] = make([]*Candidate, len(apps))
 	}
-	return apps, nil
+	return apps, s.known[on], nil
 }
 
 // candidate reads what the policy's decision on an app is made from, as far as it comes to that.
@@ -163,23 +170,37 @@ type considered struct {
 // consider decides on each app that the policy selects. Those of which there is nothing to say are counted, by the kind of
 // reason; those for which there is nothing at all are not mentioned.
 func (s *survey) consider(p Policy, now time.Time) (all []considered, silent map[string]int, err error) {
-	apps, err := s.selected(p)
+	apps, known, err := s.candidates(p)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, app := range apps {
-		candidate, err := s.candidate(p, app)
-		if err != nil {
-			return nil, nil, err
+	for i, app := range apps {
+		if !p.Apps.Match(app) {
+			continue
 		}
-		d := p.Decide(candidate, now)
+		if known[i] == nil {
+			c, err := s.candidate(p, app)
+			if err != nil {
+				return nil, nil, err
+			}
+			known[i] = &c
+		}
+		candidate := known[i]
+		skip := candidate.settled()
+		if skip == SkipNothing {
+			continue
+		}
+		var d Decision
+		if skip == "" {
+			d = p.Decide(*candidate, now)
+			skip = d.Skip
+		}
 		switch {
-		case d.Skip == SkipNothing:
-		case quiet(d.Skip):
+		case quiet(skip):
 			if silent == nil {
 				silent = map[string]int{}
 			}
-			silent[d.Skip]++
+			silent[skip]++
 		default:
 			one := considered{Decision: d}
 			if candidate.Version != nil {
