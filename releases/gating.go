@@ -128,7 +128,7 @@ func (c *scheduler) hear(ctx context.Context, p Policy, run Run) (heard []Line) 
 			continue
 		}
 		before := slices.Clone(line.Gates)
-		line.Gates = slices.Clip(before)
+		line.Gates = slices.Clone(before)
 		for _, g := range p.Gates {
 			state := line.gate(g.Name)
 			if state.Verdict != "" && state.Verdict != Inconclusive {
