@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,7 +95,7 @@ func (c policyTest) Run(std streams) error {
 	var file policyCases
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil {
+	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %s", c.File, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if len(file.Cases) == 0 {
@@ -163,6 +166,8 @@ func (c policyCase) compare(got, reason string) string {
 	switch {
 	case c.Want == "":
 		return "want: missing"
+	case !slices.Contains([]string{"release", "wait", "skip", "remove", "keep"}, c.Want):
+		return fmt.Sprintf("want: %q is not release, wait or skip, or, of a cleanup, remove or keep", c.Want)
 	case got != c.Want:
 		return fmt.Sprintf("want %s, got %s: %s", c.Want, got, reason)
 	case !strings.Contains(reason, c.Because):
@@ -191,6 +196,9 @@ func (j judge) cleanup(c policyCase) string {
 	if err := releases.CheckGlob(c.Cleanup.Branch); err != nil {
 		return "cleanup.branch: " + err.Error()
 	}
+	if c.Deleted == "" {
+		return "deleted: missing; which branch?"
+	}
 	fires := releases.MatchGlob(c.Cleanup.Branch, c.Deleted)
 	return c.compare(verb(fires, "remove", "keep"), fmt.Sprintf("branch %q against %q", c.Deleted, c.Cleanup.Branch))
 }
@@ -213,8 +221,11 @@ func (j judge) named(name string) (releases.Policy, string) {
 
 func (j judge) ticks(c policyCase) string {
 	p, why := j.named(c.Policy)
-	if why != "" {
+	switch {
+	case why != "":
 		return why
+	case c.After.IsZero():
+		return "after: missing; from when on?"
 	}
 	at := c.After
 	for i, want := range c.Ticks {

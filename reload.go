@@ -146,7 +146,7 @@ func (p *process) refuse(ctx context.Context, service *releases.Service, how str
 		return
 	}
 	p.refused = fault
-	p.log.Error("the new configuration is bad; going on with the one before", "how", how, "faults", fault)
+	defer p.log.Error("the new configuration is bad; going on with the one before", "how", how, "faults", fault)
 	if err := service.ConfigRefused(ctx, fault.Error(), p.configurer(how)); err != nil {
 		p.log.Error("that the configuration was refused is not in the audit", "err", err)
 	}

@@ -77,7 +77,7 @@ type history struct {
 	*rehearsal
 	since, until time.Time
 	lives        []Live    // at the beginning
-	shipped      []string  // artifacts that were live then
+	shipped      []string  // artifacts that were live then, or released since
 	did          []Release // what scheduled policies released
 	artifacts    map[string]*Shipped
 }
@@ -87,7 +87,7 @@ const maxHistory = 200_000
 
 func (h *history) read(tx Tx) error {
 	h.artifacts = map[string]*Shipped{}
-	if err := errors.Join(h.readLives(tx), h.readReleases(tx), h.readArtifacts(tx)); err != nil {
+	if err := errors.Join(h.readLives(tx), h.readReleases(tx), h.readShipped(tx), h.readArtifacts(tx)); err != nil {
 		return err
 	}
 	marks, err := tx.Marks()
@@ -111,11 +111,16 @@ func (h *history) readLives(tx Tx) error {
 				return err
 			}
 			if len(before) > 0 && before[0].Kind != KindCleanup {
-				h.lives = append(h.lives, before[0].live(before[0].Updated))
+				h.lives = append(h.lives, before[0].live(before[0].published()))
 				h.shipped = append(h.shipped, before[0].ArtifactID)
 			}
 		}
 	}
+	return nil
+}
+
+// readShipped reads the artifacts of what was live at the beginning, and of what was released since: some are older.
+func (h *history) readShipped(tx Tx) error {
 	for _, id := range h.shipped {
 		if h.artifacts[id] != nil {
 			continue
@@ -147,6 +152,7 @@ func (h *history) readReleases(tx Tx) error {
 		if _, err := h.environment(r.Env); err != nil {
 			continue
 		}
+		h.shipped = append(h.shipped, r.ArtifactID)
 		h.feed = append(h.feed, happening{r.published(), func(to Tx) error { return h.happened(to, r) }})
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"strings"
 	"time"
 )
 
@@ -226,11 +225,18 @@ func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch d = max(0, d.Truncate(time.Minute)); {
 	case d >= day:
-		return strings.TrimSuffix(fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour), "0h")
+		return units(d/day, "d", d%day/time.Hour, "h")
 	case d >= time.Hour:
-		return strings.TrimSuffix(fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute), "0m")
+		return units(d/time.Hour, "h", d%time.Hour/time.Minute, "m")
 	}
 	return fmt.Sprintf("%dm", d/time.Minute)
+}
+
+func units(n time.Duration, unit string, rest time.Duration, smaller string) string {
+	if rest == 0 {
+		return fmt.Sprintf("%d%s", n, unit)
+	}
+	return fmt.Sprintf("%d%s%d%s", n, unit, rest, smaller)
 }
 
 // Delay is how long after its tick a run begins: spread over the jitter, the same whenever it is asked for.

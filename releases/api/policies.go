@@ -105,8 +105,10 @@ func (s *Server) span(r *http.Request, most int) (days int, c *releases.Changed,
 	if err != nil || len(body) == 0 {
 		return days, nil, err
 	}
-	c, err = s.config.Changed(body)
-	return days, c, releases.Wrap(releases.Invalid, err, "the configuration")
+	if c, err = s.config.Changed(body); err != nil {
+		return days, nil, releases.Wrap(releases.Invalid, err, "the configuration cannot be tried")
+	}
+	return days, c, nil
 }
 
 // postForecast foretells what the policies will do: with a body, those of the configuration in it.
