@@ -64,6 +64,7 @@ func slackScenarios() (all []scenario) {
 	all = append(all, faultScenarios()...)
 	all = append(all, deliveryScenarios()...)
 	all = append(all, controlScenarios()...)
+	all = append(all, policyScenarios()...)
 	return append(all, limitScenarios()...)
 }
 

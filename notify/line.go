@@ -301,7 +301,7 @@ func (l *line) post(ctx context.Context, n Note) (bot.Post, error) {
 		if err != nil {
 			return post, err
 		}
-		post.Message = run(v, l.Zone)
+		post.Message = Summary(v, l.Zone)
 	}
 	if n.DiffOf != "" {
 		diff, err := l.Diffs.Diff(ctx, n.DiffOf)

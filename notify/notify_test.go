@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +43,7 @@ func outcomes() []releases.Outcome {
 	for i := range 10 {
 		plan.Changes = append(plan.Changes, releases.Change{Action: "changed", Object: fmt.Sprintf("Deployment web-%d", i), Fields: []string{"replicas 1 → 2"}, Risky: i == 0})
 	}
-	for _, kind := range []string{releases.KindRelease, releases.KindRollback} {
+	for _, kind := range []string{releases.KindRelease, releases.KindRollback, releases.KindCleanup} {
 		for _, state := range []struct {
 			status releases.Status
 			reason string
@@ -65,8 +67,12 @@ func outcomes() []releases.Outcome {
 			if state.status == releases.Proposed && kind == releases.KindRelease {
 				r.Policy = "deploy"
 			}
-			if kind == releases.KindRollback {
+			switch kind {
+			case releases.KindRollback:
 				r.Target = "r-before"
+			case releases.KindCleanup:
+				r.Policy, r.From = releases.CleanupPolicy, ""
+				r.Steps = []releases.Step{{Status: releases.Proposed, Reason: `branch "feature/cart" of acme/web was deleted`}}
 			}
 			all = append(all, releases.Outcome{Kind: releases.ReleaseChanged, Release: &r})
 		}
@@ -239,6 +245,10 @@ func each(do func(name string, n notify.Note)) {
 		if len(notes) == 0 {
 			do(name, notify.Note{})
 		}
+	}
+	views := summaries()
+	for _, name := range slices.Sorted(maps.Keys(views)) {
+		do("run: "+name, summaryNote(views[name]))
 	}
 }
 

@@ -22,8 +22,8 @@ func inSummary(r releases.Release) bool {
 // maxRunLines is how many apps a summary lists.
 const maxRunLines = 30
 
-// run shows what a policy has made of a tick: a line for each app of which there is something to say.
-func run(v releases.RunView, zone *time.Location) bot.Message {
+// Summary shows what a policy has made of a tick: a line for each app of which there is something to say.
+func Summary(v releases.RunView, zone *time.Location) bot.Message {
 	m := bot.Message{Title: runTitle(v), Tone: bot.Good}
 	type row struct {
 		rank int
@@ -107,10 +107,8 @@ func runLine(l releases.Line, v releases.RunView) (rank int, text string) {
 	switch {
 	case !l.Fires && l.Skip == releases.SkipGate:
 		return rankStopped, fmt.Sprintf("✗ %s: stopped: %s", name, l.Reason)
-	case !l.Fires && l.Version == "":
-		return rankSkipped, fmt.Sprintf("– %s: skipped: %s", l.App, l.Reason)
 	case !l.Fires:
-		return rankSkipped, fmt.Sprintf("– %s: skipped: %s", name, l.Reason)
+		return rankSkipped, fmt.Sprintf("– %s: skipped: %s", l.App, l.Reason)
 	case l.Release == "":
 		return rankWaits, fmt.Sprintf("… %s: %s", name, gatesOf(l))
 	case !asked:

@@ -45,7 +45,7 @@ func TestPicturesForTheDocumentation(t *testing.T) {
 		"release published ()": "released", "release rejected (rejected by grace: not on a Friday)": "rejected",
 		`release failed (the GitOps repository refused the push: protected branch)`: "failed", "rollback published ()": "rolledback",
 		"release waiting (production is frozen until Mon 9 Mar 2026 08:00 CET: the freeze weekend; web in production is locked by heidi until Wed 4 Mar 2026 18:00 CET: looking at a leak; )": "queued",
-		"lock.changed": "locked", "freeze.changed": "frozen",
+		"run: 1 all that can be": "run", "lock.changed": "locked", "freeze.changed": "frozen",
 	}
 	drawn := map[string]bool{}
 	each(func(name string, n notify.Note) {
