@@ -22,7 +22,7 @@ func TestExampleConfigurationIsGood(t *testing.T) {
 	}
 	c, err := parseConfig("config.example.yaml", text, environment(map[string]string{
 		"GIMLETD_ADMIN_TOKEN": "a", "GITOPS_TOKEN": "b", "CHARTS_PASSWORD": "c",
-		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1",
+		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "PROMETHEUS_TOKEN": "d", "GITHUB_WEBHOOK_SECRET": "sixteen characters", "GITLAB_SIGNING_TOKEN": "sixteen characters",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +127,65 @@ notify: {fallback: "slack:x y", owner: ada}
 			`c.yaml:14: slack.commands.gimlet: there is another command /gimlet`,
 			`c.yaml:15: notify.fallback: "slack:x y" is not a Slack channel`,
 			`c.yaml:15: notify.owner: "ada" is not a person`,
+		}},
+		{"policies", `gitops: {main: {url: /x}}
+environments: [{name: staging, previews: {ttl: 1s, max: -1}}, {name: production}]
+webhooks: {github: {secret: short}}
+policies:
+  - {name: Nightly Promotion, schedule: "0 2 * * *", timezone: UTC, from: {environment: staging}, to: production}
+  - {name: never, schedule: "0 0 30 2 *", timezone: UTC, from: {environment: staging}, to: production}
+  - {name: fields, schedule: "0 2 * *", timezone: UTC, from: {environment: staging}, to: production}
+  - {name: nowhere, schedule: "0 2 * * *", timezone: Mars/Olympus, from: {environment: stagin}, to: prodution}
+  - {name: never, schedule: "0 2 * * *", from: {environment: staging, branch: main}, to: production, missed: maybe}
+  - {name: deploy, schedule: "0 2 * * *", timezone: UTC, from: {branch: "a[", soak: 1h}, to: production, apps: ["{"]}
+  - {name: itself, schedule: "*/10 * * * *", timezone: UTC, from: {environment: staging, healthy: true, soak: 2400h}, to: staging, jitter: 6m}
+  - name: gates
+    schedule: "0 2 * * *"
+    timezone: UTC
+    from: {environment: staging}
+    to: production
+    gates:
+      - {name: a, http: {url: "https://x/", status: 99}}
+  - name: more-gates
+    schedule: "0 2 * * *"
+    timezone: UTC
+    from: {tag: v*}
+    to: production
+    gates:
+      - {name: a, rollout: healthy, timeout: 48h}
+  - name: no-gate
+    schedule: "0 2 * * *"
+    timezone: UTC
+    from: {tag: v*}
+    to: production
+    gates:
+      - {name: a}
+`, []string{
+			`c.yaml:2: environments[0].previews.ttl: 1s is not between a minute and a year`,
+			`c.yaml:2: environments[0].previews.max: -1 is not between 0 and 1000`,
+			`c.yaml:3: webhooks.github.secret: 5 characters can be guessed`,
+			`c.yaml:5: policies[0].name: "Nightly Promotion" is not a name of lower-case letters`,
+			`c.yaml:6: policies[1].schedule: that day never comes`,
+			`c.yaml:7: policies[2].schedule: "0 2 * *" is not a schedule of five fields`,
+			`c.yaml:8: policies[3].timezone: there is no time zone "Mars/Olympus"`,
+			`c.yaml:8: policies[3].to: there is no environment "prodution"; did you mean production?`,
+			`c.yaml:8: policies[3].from.environment: there is no environment "stagin"; did you mean staging?`,
+			`c.yaml:9: policies[4].name: there is another policy "never"`,
+			`c.yaml:9: policies[4].timezone: "" is not a time zone`,
+			`c.yaml:9: policies[4].from: names 2 of environment, branch and tag; it must be one`,
+			`c.yaml:9: policies[4].missed: "maybe" is not run or skip`,
+			`c.yaml:10: policies[5].name: there is another policy "deploy"`,
+			`c.yaml:10: policies[5].apps[0]: bad glob`,
+			`c.yaml:10: policies[5].from.branch: bad glob`,
+			`c.yaml:10: policies[5].from: soak and healthy are about an environment; branch a[ is none`,
+			`c.yaml:11: policies[6].jitter: 6m0s is more than half of the 10m0s between two runs`,
+			`c.yaml:11: policies[6].to: is where it comes from`,
+			`c.yaml:11: policies[6].from.soak: 2400h0m0s is not between 0 and 90 days`,
+			`c.yaml:11: policies[6].from.healthy: staging has rollout: none`,
+			`c.yaml:18: policies[7].gates[0].http.status: 99 is not an HTTP status`,
+			`c.yaml:25: policies[8].gates[0].timeout: 48h0m0s is not between a second and a day`,
+			`c.yaml:25: policies[8].gates[0].rollout: needs from.environment`,
+			`c.yaml:32: policies[9].gates[0].name: a gate asks one of prometheus, http and rollout`,
 		}},
 		{"Slack without a token", "gitops: {main: {url: /x}}\nenvironments: [{name: staging, channels: [\"slack:#x\"]}]\nslack: {signingSecret: s}\n", []string{
 			`c.yaml:2: environments[0].channels[0]: "slack:#x" is on Slack, which is not configured`, `c.yaml:3: slack.botToken: missing`,

@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"diffs come back, and go":                                          testDiffs,
 		"a request is accepted once, and unfinished until it is done":      testInbox,
 		"what controls releases comes back, and goes":                      testControls,
+		"what policies have done comes back, in order":                     testPolicies,
 		"the audit only grows":                                             testAudit,
 		"tokens are found by the hash of their secret":                     testTokens,
 	} {
