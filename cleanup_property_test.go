@@ -44,7 +44,6 @@ type previewHistory struct {
 	owner     map[string]string    // folder → release that wrote it last
 	byHand    map[string]bool      // folder → changed since by somebody else
 	deleted   map[string]time.Time // repository branch → when it was deleted last
-	written   map[string]time.Time // folder → when it was written last
 	removed   int
 	stayed    int
 }
@@ -58,7 +57,7 @@ type shippedPreview struct {
 func newPreviewHistory(t *testing.T, seed uint64) *previewHistory {
 	h := &previewHistory{
 		rand: rand.New(rand.NewPCG(seed, 5)), artifacts: map[string]shippedPreview{}, owner: map[string]string{}, byHand: map[string]bool{},
-		deleted: map[string]time.Time{}, written: map[string]time.Time{},
+		deleted: map[string]time.Time{},
 	}
 	h.town = newTown(t, []releases.Environment{{Name: "dev", Repository: "main", Path: "dev"}, {Name: "staging", Repository: "main", Path: "staging"}}, nil)
 	h.repo.judge = h.look
@@ -68,7 +67,7 @@ func newPreviewHistory(t *testing.T, seed uint64) *previewHistory {
 // look judges a commit as it arrives.
 func (h *previewHistory) look(d releases.Draft, before releases.Folder) {
 	if len(d.Files) > 0 {
-		h.owner[d.Folder], h.byHand[d.Folder], h.written[d.Folder] = d.ReleaseID, false, time.Now()
+		h.owner[d.Folder], h.byHand[d.Folder] = d.ReleaseID, false
 		return
 	}
 	h.removed++
@@ -95,8 +94,8 @@ func (h *previewHistory) look(d releases.Draft, before releases.Folder) {
 	if !a.previews[r.App] {
 		say("%s, which wrote it, was no preview", writer)
 	}
-	if gone := h.deleted[a.repository+" "+a.branch]; gone.IsZero() || gone.Before(h.written[d.Folder]) {
-		say("branch %s of %s was not deleted since", a.branch, a.repository)
+	if gone := h.deleted[a.repository+" "+a.branch]; gone.IsZero() || gone.Before(r.Created) {
+		say("branch %s of %s was not deleted since it was asked for", a.branch, a.repository)
 	}
 	delete(h.owner, d.Folder)
 }

@@ -10,6 +10,8 @@ import (
 	"gimletd/releases"
 	"gimletd/releases/gates"
 	"gimletd/releases/schedule"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // PolicyConfig is a scheduled policy.
@@ -96,6 +98,11 @@ func (c PolicyConfig) policy() (p releases.Policy, err error) {
 		Name: c.Name, Schedule: ticks, Zone: ticks.Zone(), Timing: c.Schedule + " " + c.Timezone, Apps: apps, From: releases.Source(c.From),
 		To: c.To, RunMissed: c.Missed == missedRun, Jitter: c.Jitter,
 	}
+	terms, err := yaml.Marshal(c)
+	if err != nil {
+		return p, err
+	}
+	p.Terms = releases.HashToken(string(terms))
 	for i, g := range c.Gates {
 		made, err := g.gate()
 		if err != nil {

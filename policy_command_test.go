@@ -47,7 +47,7 @@ func TestPolicyCases(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"cases: []": "has no cases", "cases:\n  - {want: skip}": "field want not found", "case:\n  - {}": "field case not found", "": "has no cases",
+		"cases: []": "has no cases", "cases:\n  - {wish: skip}": "field wish not found", "case:\n  - {}": "field case not found", "": "has no cases",
 	} {
 		file := filepath.Join(t.TempDir(), "cases.yaml")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -275,7 +275,7 @@ func (j judge) scheduled(c policyCase) string {
 	if c.Gone {
 		candidate.Past = &releases.Release{ID: "r-before", Status: releases.Published, RolledBack: true}
 	}
-	d := p.Decide(candidate, c.At)
+	d := p.Decide(&candidate, c.At)
 	if !d.Fires {
 		return c.compare("skip", d.Reason)
 	}

@@ -107,9 +107,13 @@ func (v Version) HeadBranch() string {
 	return v.Branch
 }
 
-// preview reports whether the manifest's releases are previews: they go when their branch does.
-func (m Manifest) preview() bool {
-	return (m.Preview != nil && *m.Preview) || (m.Cleanup != nil && strings.Join(strings.Fields(m.Cleanup.App), "") == strings.Join(strings.Fields(m.App), ""))
+// preview reports whether the manifest's releases from a branch are previews: they go when the branch does.
+func (m Manifest) preview(branch string) bool {
+	if m.Preview != nil && *m.Preview {
+		return true
+	}
+	own := func(app string) string { return strings.Join(strings.Fields(app), "") }
+	return m.Cleanup != nil && own(m.Cleanup.App) == own(m.App) && matchOne(m.Cleanup.Branch, branch)
 }
 
 // JSONPatch is an RFC 6902 patch and the object that it is for.
@@ -174,7 +178,7 @@ func (s *Shipped) Manifest(app, env string) (Manifest, Target, error) {
 // family names what the previews of one manifest share, whatever their branch; "" for what is no preview.
 func (s *Shipped) family(app, env string) string {
 	m, _, err := s.Manifest(app, env)
-	if err != nil || !m.preview() {
+	if err != nil || !m.preview(s.Version.HeadBranch()) {
 		return ""
 	}
 	return s.Version.RepositoryName + " " + m.App

@@ -82,12 +82,12 @@ type history struct {
 	artifacts    map[string]*Shipped
 }
 
-// maxHistory bounds the artifacts and releases that a backtest goes through.
-const maxHistory = 200_000
+// maxHistory bounds what a backtest goes through: releases, and all that happened.
+const maxHistory = 50_000
 
 func (h *history) read(tx Tx) error {
 	h.artifacts = map[string]*Shipped{}
-	if err := errors.Join(h.readLives(tx), h.readReleases(tx), h.readShipped(tx), h.readArtifacts(tx)); err != nil {
+	if err := errors.Join(h.readLives(tx), h.readReleases(tx), h.readShipped(tx), h.readSources(tx), h.readArtifacts(tx)); err != nil {
 		return err
 	}
 	marks, err := tx.Marks()
@@ -130,7 +130,42 @@ func (h *history) readShipped(tx Tx) error {
 			return err
 		}
 		if err == nil {
-			h.artifacts[id] = a
+			h.artifacts[id] = lean(a)
+		}
+	}
+	return nil
+}
+
+// lean leaves of an artifact what decisions are made from.
+func lean(a *Shipped) *Shipped {
+	for i, m := range a.Environments {
+		a.Environments[i] = Manifest{App: m.App, Env: m.Env, Namespace: m.Namespace, Preview: m.Preview, Cleanup: m.Cleanup}
+	}
+	a.Items, a.Context, a.Decisions = nil, nil, nil
+	return a
+}
+
+// readSources finds what policies that take the newest of a branch or tag would have taken at the beginning.
+func (h *history) readSources(tx Tx) error {
+	apps, err := tx.Apps()
+	if err != nil {
+		return err
+	}
+	for _, p := range h.policies {
+		if p.From.Environment != "" {
+			continue
+		}
+		for _, app := range apps {
+			if !p.Apps.Match(app) {
+				continue
+			}
+			a, err := (&survey{tx: tx}).matching(p.From, Target{App: app, Env: p.To}, h.since)
+			if err != nil {
+				return err
+			}
+			if a != nil && h.artifacts[a.ID] == nil {
+				h.artifacts[a.ID] = lean(a)
+			}
 		}
 	}
 	return nil
@@ -143,16 +178,20 @@ func (h *history) readReleases(tx Tx) error {
 	if err != nil {
 		return err
 	}
+	if len(all) == maxHistory {
+		return Errorf(Invalid, "since: too much was released since then to look through; name fewer days")
+	}
 	slices.Reverse(all)
 	for _, r := range all {
+		h.shipped = append(h.shipped, r.ArtifactID)
 		if r.Run != "" {
 			h.did = append(h.did, r)
+			h.feed = append(h.feed, happening{r.published().Add(-time.Second), func(to Tx) error { return to.ClearHold(r.App, r.Env) }})
 			continue
 		}
 		if _, err := h.environment(r.Env); err != nil {
 			continue
 		}
-		h.shipped = append(h.shipped, r.ArtifactID)
 		h.feed = append(h.feed, happening{r.published(), func(to Tx) error { return h.happened(to, r) }})
 	}
 	return nil
@@ -175,6 +214,14 @@ func (h *history) happened(to Tx, r Release) error {
 		l.Tree = ""
 	}
 	h.puts(l)
+	if r.Kind == KindRollback {
+		if err := h.takenBack(to, r); err != nil {
+			return err
+		}
+	} else if err := to.ClearHold(r.App, r.Env); err != nil {
+		return err
+	}
+	r.RolledBack = false // it was not yet
 	if err := to.PutRelease(r); err != nil {
 		return err
 	}
@@ -182,6 +229,27 @@ func (h *history) happened(to Tx, r Release) error {
 		return h.cleaned(to, r)
 	}
 	return to.PutLive(l)
+}
+
+// takenBack holds automation, as the rollback did, until something was released again, and marks what it took back.
+func (h *history) takenBack(to Tx, r Release) error {
+	live, err := to.Live(r.App, r.Env)
+	if err != nil {
+		return err
+	}
+	if live != nil {
+		wrote, err := to.Releases(ReleaseQuery{App: r.App, Env: r.Env, ArtifactID: live.ArtifactID, Statuses: []Status{Published}, Limit: maxPast})
+		if err != nil {
+			return err
+		}
+		for _, w := range wrote {
+			w.RolledBack = true
+			if err := to.PutRelease(w); err != nil {
+				return err
+			}
+		}
+	}
+	return to.PutHold(Hold{App: r.App, Env: r.Env, By: r.RequestedBy.Name, Release: r.ID, At: r.published()})
 }
 
 // readArtifacts has each artifact come in when it did.
@@ -197,6 +265,7 @@ func (h *history) readArtifacts(tx Tx) error {
 			if len(h.feed) > maxHistory {
 				return Errorf(Invalid, "since: too much was shipped since then to look through; name fewer days")
 			}
+			lean(a)
 			h.feed = append(h.feed, happening{at, func(to Tx) error { return to.PutArtifact(a) }})
 		}
 		if len(some) < page {

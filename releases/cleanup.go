@@ -26,12 +26,13 @@ func (s Snapshot) displaces(v Version) string {
 	switch {
 	case s.Preview == "" || s.Live == nil:
 		return ""
+	case s.Live.Version.RepositoryName == v.RepositoryName && s.Live.Version.HeadBranch() == v.HeadBranch():
+		return "" // its own; it may have been released before it was a preview
 	case s.Live.Preview == "":
 		return fmt.Sprintf("%s is live there and is no preview; a preview never takes its place (is the branch in the app's name?)", s.Live.Version.Short())
-	case s.Live.Version.HeadBranch() != v.HeadBranch() || s.Live.Version.RepositoryName != v.RepositoryName:
+	default:
 		return fmt.Sprintf("the preview of branch %q is live there; one of another branch never takes its place (is the branch in the app's name?)", s.Live.Version.HeadBranch())
 	}
-	return ""
 }
 
 // Deletion says that a branch of a source repository is gone.
@@ -55,6 +56,9 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 	}
 	targets, decided := s.cleanups(newest, d.Branch)
 	if d.By.Via != ViaWebhook { // whose calls are signed
+		if len(targets) == 0 {
+			return nil, decided, true, nil // nobody needs a right for nothing
+		}
 		if d.By, err = s.mayShip(ctx, targets, d.By); err != nil {
 			record := s.by(d.By, "branch.deleted")
 			record.Detail = d.Repository + " " + d.Branch
@@ -72,6 +76,12 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		record := s.by(d.By, "branch.deleted")
 		record.Detail = d.Repository + " " + d.Branch
 		if err := s.record(tx, record); err != nil {
+			return err
+		}
+		if err := tx.PutDeletion(d.Repository, d.Branch, s.now()); err != nil {
+			return err
+		}
+		if err := s.endPreviews(tx, d); err != nil {
 			return err
 		}
 		request := uuid.NewString()
@@ -114,6 +124,23 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 	return made, decisions, isNew, nil
 }
 
+// endPreviews ends what is on its way of the branch's previews. What is being pushed is taken away once it is there.
+func (s *Service) endPreviews(tx Tx, d Deletion) error {
+	open, err := tx.OpenReleases()
+	if err != nil {
+		return err
+	}
+	for _, r := range open {
+		if r.Kind != KindRelease || r.Preview == "" || r.Status == Publishing || r.Version.RepositoryName != d.Repository || r.Version.HeadBranch() != d.Branch {
+			continue
+		}
+		if _, err := s.end(tx, r, Superseded, fmt.Sprintf("branch %q of %s was deleted", d.Branch, d.Repository)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // newestOf is the newest artifact of the branch, or nil.
 func newestOf(tx Tx, d Deletion) (newest *Shipped, err error) {
 	for _, q := range []ArtifactQuery{
@@ -147,7 +174,7 @@ func (s *Service) cleanups(a *Shipped, branch string) (targets []Target, unread 
 			continue
 		case m.Cleanup != nil:
 			app = m.Cleanup.App
-		case !m.preview():
+		case !m.preview(branch):
 			continue
 		}
 		t, err := s.renderer.Target(Manifest{App: app, Env: m.Env, Namespace: m.Namespace}, vars)
@@ -265,8 +292,5 @@ func (s *Service) ours(ctx context.Context, r Release, env Environment, folder F
 
 // cleaned forgets what was live where a cleanup has taken it away.
 func (s *Service) cleaned(tx Tx, r Release) error {
-	if err := tx.ClearLive(r.App, r.Env); err != nil {
-		return err
-	}
-	return tx.ClearHold(r.App, r.Env)
+	return tx.ClearLive(r.App, r.Env)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -77,7 +78,7 @@ func (r *rehearsal) removed(ctx context.Context, since time.Time) (gone []Releas
 				return err
 			}
 			for _, one := range all {
-				if one.Kind == KindCleanup {
+				if one.Kind == KindCleanup && (one.Status == Published || one.Status == Unchanged) {
 					gone = append(gone, one)
 				}
 			}
@@ -159,6 +160,11 @@ func (r *rehearsal) copyReleases(from, to Tx, apps map[string][]string, take fun
 		if err := errors.Join(take(o.App, o.ArtifactID), to.PutRelease(o), to.PutFiles(o.ID, files)); err != nil {
 			return err
 		}
+		if o.Kind == KindRollback {
+			if err := copyTarget(from, to, o); err != nil {
+				return err
+			}
+		}
 	}
 	for app, ids := range apps {
 		for _, e := range r.environments {
@@ -176,20 +182,86 @@ func (r *rehearsal) copyReleases(from, to Tx, apps map[string][]string, take fun
 				return err
 			}
 			for _, id := range ids {
-				past, err := from.Releases(ReleaseQuery{App: app, Env: e.Name, ArtifactID: id, Limit: 1})
+				a, err := from.Artifact(id)
+				if KindOf(err) == NotFound {
+					continue
+				} else if err != nil {
+					return err
+				}
+				past, err := refusal(from, Target{App: app, Env: e.Name}, a.Version)
 				if err != nil {
 					return err
 				}
-				newest = append(newest, past...)
+				if past != nil {
+					newest = append(newest, *past)
+				}
 			}
 			for _, one := range newest {
 				if err := to.PutRelease(one); err != nil {
 					return err
 				}
 			}
+			if e.MaxCommits > 0 {
+				if err := copyBetween(from, to, Target{App: app, Env: e.Name}, ids); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
+}
+
+// copyTarget takes over what a rollback goes back to, and what it marks as taken back.
+func copyTarget(from, to Tx, rollback Release) error {
+	target, err := from.Release(rollback.Target)
+	if err != nil {
+		return err
+	}
+	files, err := from.Files(target.ID)
+	if err != nil && KindOf(err) != NotFound {
+		return err
+	}
+	after, err := from.Releases(ReleaseQuery{App: rollback.App, Env: rollback.Env, Statuses: []Status{Published}, Since: target.Key.Time(), Limit: maxPast})
+	if err != nil {
+		return err
+	}
+	for _, one := range append(after, target) {
+		if err := to.PutRelease(one); err != nil {
+			return err
+		}
+	}
+	return to.PutFiles(target.ID, files)
+}
+
+// copyBetween takes over the artifacts that came in between what is live and what could be released: they are counted.
+func copyBetween(from, to Tx, target Target, ids []string) error {
+	const most = 500
+	live, err := from.Live(target.App, target.Env)
+	if err != nil || live == nil {
+		return err
+	}
+	since, known, err := from.Arrival(live.ArtifactID)
+	if err != nil || !known {
+		return err
+	}
+	var until Key
+	for _, id := range ids {
+		k, _, err := from.Arrival(id)
+		if err != nil {
+			return err
+		}
+		until = max(until, k)
+	}
+	between, err := from.Artifacts(ArtifactQuery{Target: target, Since: since.Time(), Until: until.Time(), Limit: most})
+	for _, a := range between {
+		if err == nil {
+			err = to.PutArtifact(a)
+		}
+		if KindOf(err) == Conflict { // it is there
+			err = nil
+		}
+	}
+	return err
 }
 
 func (r *rehearsal) copyControls(from, to Tx) error {
@@ -211,6 +283,16 @@ func (r *rehearsal) copyControls(from, to Tx) error {
 			if err := to.PutFreeze(f); err != nil {
 				return err
 			}
+		}
+	}
+	deleted, err := from.Deletions(r.at.Add(-deletedFor))
+	if err != nil {
+		return err
+	}
+	for name, at := range deleted {
+		repository, branch, _ := strings.Cut(name, " ")
+		if err := to.PutDeletion(repository, branch, at); err != nil {
+			return err
 		}
 	}
 	marks, err := from.Marks()

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 // Limits of asking gates.
 const (
-	askedAtOnce = 8
+	askedAtOnce = 16
 	askWithin   = 10 * time.Second
 )
 
@@ -47,7 +48,7 @@ func (a *answers) to(ctx context.Context, key, question string, g PolicyGate, no
 		known = &answer{verdict: Inconclusive}
 		a.said[key] = known
 	}
-	if known.verdict == Inconclusive && !known.asking && !now.Before(known.again) {
+	if known.verdict == Inconclusive && !known.asking && (!now.Before(known.again) || known.again.Sub(now) > g.Every) { // the clock may be put back
 		known.asking = true
 		a.running.Go(func() { a.ask(ctx, known, question, g) })
 	}
@@ -65,11 +66,23 @@ func (a *answers) ask(ctx context.Context, into *answer, question string, g Poli
 	case <-ctx.Done():
 	}
 	a.mu.Lock()
-	into.verdict, into.seen, into.asking = verdict, Redact(seen), false
+	into.verdict, into.seen, into.asking = verdict, plainly(seen), false
 	into.again = a.now().Add(g.Every)
 	a.mu.Unlock()
 	time.AfterFunc(g.Every, a.changed)
 	a.changed()
+}
+
+// maxSeen bounds what is told of an answer, in characters.
+const maxSeen = 300
+
+// plainly is what a gate has seen, without what differs each time.
+func plainly(seen string) string {
+	seen = connection.ReplaceAllString(Redact(strings.Join(strings.Fields(strings.ToValidUTF8(seen, "")), " ")), "$1 $2 ")
+	if runes := []rune(seen); len(runes) > maxSeen {
+		seen = string(runes[:maxSeen]) + "…"
+	}
+	return seen
 }
 
 // forget drops what was said to runs that are over.
@@ -95,6 +108,12 @@ func (c *scheduler) gatesDue(ctx context.Context) error {
 		p, ok := c.policy(run.Policy)
 		if !ok {
 			continue // ended at the next start
+		}
+		if run.At.After(c.now().Add(late)) { // the clock was ahead when it began
+			run.At = c.now()
+			if err := c.store.Update(ctx, func(tx Tx) error { return tx.PutRun(run) }); err != nil {
+				return err
+			}
 		}
 		heard := c.hear(ctx, p, run)
 		if len(heard) == 0 {
@@ -144,7 +163,7 @@ func (c *scheduler) hear(ctx context.Context, p Policy, run Run) (heard []Line) 
 				state.Verdict = TimedOut
 			}
 		}
-		if !slices.Equal(before, line.Gates) {
+		if !slices.EqualFunc(before, line.Gates, func(a, b GateState) bool { return a.Name == b.Name && a.Verdict == b.Verdict }) || line.passed(p) {
 			heard = append(heard, line)
 		}
 	}
@@ -193,7 +212,7 @@ func (c *scheduler) goOnWith(tx Tx, p Policy, id string, heard []Line) (made int
 			if err != nil {
 				return 0, err
 			}
-			now := p.Decide(candidate, c.now())
+			now := p.Decide(&candidate, c.now())
 			switch {
 			case !now.Fires:
 				line.Fires, line.Skip, line.Reason = false, now.Skip, now.Reason

@@ -171,12 +171,17 @@ func (g Globs) overlap(other Globs) bool {
 		}
 		return yes
 	}
-	excludes := func(no []func(string) bool, pattern string) bool {
-		return slices.ContainsFunc(no, func(match func(string) bool) bool { return match(pattern) })
+	// What the other leaves out by the same pattern, or by the beginning of it, is left out whole.
+	excludes := func(patterns []string, pattern string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			no, negated := strings.CutPrefix(p, "!")
+			begin, star := strings.CutSuffix(no, "*")
+			return negated && (no == pattern || (star && !strings.ContainsAny(begin, `*?[{\`) && strings.HasPrefix(pattern, begin)))
+		})
 	}
 	for _, a := range all(g.patterns) {
 		for _, b := range all(other.patterns) {
-			if !excludes(other.no, a) && !excludes(g.no, b) && meet(loose(a), loose(b)) {
+			if !excludes(other.patterns, a) && !excludes(g.patterns, b) && meet(loose(a), loose(b)) {
 				return true
 			}
 		}

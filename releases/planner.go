@@ -344,7 +344,14 @@ func (s *Service) outdated(ctx context.Context, r Release) (reason string, err e
 		if err != nil {
 			return err
 		}
-		reason = backwards(live, r.Version)
+		if reason = backwards(live, r.Version); reason == "" && r.Kind == KindRelease {
+			if reason, err = arrivedBefore(tx, live, r.ArtifactID, r.Version); err != nil {
+				return err
+			}
+		}
+		if reason == "" && r.Kind == KindRelease {
+			reason = Snapshot{Live: live, Preview: r.Preview}.displaces(r.Version)
+		}
 		switch {
 		case r.Kind == KindCleanup && (live == nil || live.ReleaseID != r.RollbackOf):
 			reason = r.RollbackOf + ", which it was to remove, is no longer what is live"

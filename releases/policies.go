@@ -149,7 +149,7 @@ func (s *Service) foresee(tx Tx, app, env string) (all []Foresight, err error) {
 		if i := slices.IndexFunc(states, func(st PolicyState) bool { return st.Name == p.Name }); i >= 0 {
 			state = states[i]
 		}
-		all = append(all, Foresight{Decision: p.Decide(candidate, s.now()), Next: p.nextRun(state, s.now()), From: p.From.String()})
+		all = append(all, Foresight{Decision: p.Decide(&candidate, s.now()), Next: p.nextRun(state, s.now()), From: p.From.String()})
 	}
 	slices.SortStableFunc(all, func(a, b Foresight) int { return a.Next.Compare(b.Next) })
 	return all, nil

@@ -21,8 +21,12 @@ func (c *scheduler) previewsDue(ctx context.Context) error {
 	c.previews = now.Add(previewsEvery)
 	found := false
 	look := func(tx Tx, visit func(Live, string) error) error {
+		deleted, err := tx.Deletions(now.Add(-deletedFor))
+		if err != nil {
+			return err
+		}
 		for _, env := range c.environments {
-			if env.Previews == (Previews{}) {
+			if env.Previews == (Previews{}) && len(deleted) == 0 {
 				continue
 			}
 			lives, err := tx.Lives(env.Name)
@@ -34,8 +38,12 @@ func (c *scheduler) previewsDue(ctx context.Context) error {
 					c.previews = ends
 				}
 			}
-			for _, old := range surplus(lives, env.Previews, now) {
-				if free, err := settledFor(tx, old.Live); err != nil {
+			gone, err := orphans(tx, lives, deleted)
+			if err != nil {
+				return err
+			}
+			for _, old := range append(gone, surplus(lives, env.Previews, now)...) {
+				if free, err := settledFor(tx, old.Live, now); err != nil {
 					return err
 				} else if free {
 					if err := visit(old.Live, old.why); err != nil {
@@ -63,6 +71,27 @@ func (c *scheduler) previewsDue(ctx context.Context) error {
 		c.wake()
 	}
 	return err
+}
+
+// deletedFor is how long a branch that is gone takes previews along that come to light later: that were being pushed, or held.
+const deletedFor = 30 * 24 * time.Hour
+
+// orphans are the previews of branches that were deleted after they were asked for.
+func orphans(tx Tx, lives []Live, deleted map[string]time.Time) (gone []oldPreview, err error) {
+	for _, l := range lives {
+		at, ok := deleted[l.Version.RepositoryName+" "+l.Version.HeadBranch()]
+		if l.Preview == "" || !ok {
+			continue
+		}
+		wrote, err := tx.Release(l.ReleaseID)
+		if err != nil {
+			return nil, err
+		}
+		if wrote.Created.Before(at) { // who asks for it after that wants it back
+			gone = append(gone, oldPreview{l, fmt.Sprintf("branch %q of %s was deleted", l.Version.HeadBranch(), l.Version.RepositoryName)})
+		}
+	}
+	return gone, nil
 }
 
 // hasPreviews reports whether an environment bounds its previews.
@@ -96,8 +125,15 @@ func surplus(lives []Live, bounds Previews, now time.Time) (old []oldPreview) {
 	return old
 }
 
-// settledFor reports whether nothing is on its way for what is live, and nobody has stopped its cleanup.
-func settledFor(tx Tx, l Live) (bool, error) {
+// How long a cleanup that did not happen is not asked for again.
+const (
+	afterSuperseded = 10 * time.Minute
+	afterFailed     = 24 * time.Hour
+)
+
+// settledFor reports whether nothing is on its way for what is live, and nobody has stopped its cleanup. One that failed is tried
+// again after a day.
+func settledFor(tx Tx, l Live, now time.Time) (bool, error) {
 	hold, err := tx.Hold(l.App, l.Env)
 	if err != nil || hold != nil {
 		return false, err
@@ -106,6 +142,15 @@ func settledFor(tx Tx, l Live) (bool, error) {
 	if err != nil || len(newest) == 0 {
 		return err == nil, err
 	}
-	r := newest[0]
-	return !r.Status.Open() && r.Kind != KindCleanup, nil
+	switch r := newest[0]; {
+	case r.Status.Open():
+		return false, nil
+	case r.Kind != KindCleanup:
+		return true, nil
+	case r.Status == Superseded:
+		return now.Sub(r.Updated) >= afterSuperseded, nil
+	case r.Status == Failed || r.Status == Expired:
+		return now.Sub(r.Updated) >= afterFailed, nil
+	}
+	return false, nil
 }

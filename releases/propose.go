@@ -116,6 +116,9 @@ func (s *Service) replaceWaiting(tx Tx, newer Release) (kept string, err error) 
 		if alive && newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
 			return fmt.Sprintf("%s of the newer %s waits; automation never goes backwards", r.ID, r.Version.Short()), nil
 		}
+		if alive && newer.Policy != "" && (r.Kind == KindRollback || (newer.Run != "" && r.RequestedBy.Via != ViaPolicy)) {
+			return fmt.Sprintf("%s by %s waits; a policy does not take its place", r.ID, r.RequestedBy.Name), nil
+		}
 		reason := fmt.Sprintf("%s of %s by %s took its place", newer.ID, newer.Version.Short(), newer.RequestedBy.Name)
 		if _, err := s.end(tx, r, Superseded, reason); err != nil {
 			return "", err
@@ -278,7 +281,7 @@ func (p past) origin(all []Release, id string) Release {
 func (p past) named(all []Release, live *Live, to string) (Release, error) {
 	var hits []Release
 	for _, r := range all {
-		if !r.names(to) {
+		if r.Kind == KindCleanup || !r.names(to) {
 			continue
 		}
 		r = p.originOr(all, r)

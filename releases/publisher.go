@@ -330,7 +330,7 @@ func (p *publisher) draft(ctx context.Context, r Release) (Draft, error) {
 		return Draft{}, Errorf(Conflict, "the stored files of release %s are not those of its plan", r.ID)
 	}
 	d := Draft{
-		ReleaseID: r.ID, Folder: env.Folder(r.App), BaseTree: r.Plan.BaseTree, Files: files,
+		ReleaseID: r.ID, Folder: env.Folder(r.App), Keep: env.Path, BaseTree: r.Plan.BaseTree, Files: files,
 		Message: CommitMessage(r), Author: Person{Name: r.RequestedBy.Name, Email: r.RequestedBy.Email}, At: p.now(),
 	}
 	if r.Attempts > 1 {

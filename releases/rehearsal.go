@@ -128,6 +128,7 @@ func (s *Service) rehearse(at time.Time, c Changed) (r *rehearsal, end func() er
 		Zone: s.zone, Now: func() time.Time { return r.at }, Log: slog.New(slog.DiscardHandler), Loops: NewLoops(), Scratch: s.scratch,
 	})
 	r.scheduler = r.newScheduler()
+	r.scheduler.keep = maxMoments
 	r.scheduler.began = func(id string) { r.runs = append(r.runs, id) }
 	r.watcher = watcher{Service: r.Service, opened: map[string]time.Time{}, doubts: newRetries()}
 	for name, repository := range repositories {

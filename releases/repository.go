@@ -40,6 +40,7 @@ type Folder struct {
 type Draft struct {
 	ReleaseID string
 	Folder    string // slash-separated path in the repository
+	Keep      string // the environment's folder, which stays when this was the last app in it
 	BaseTree  string // what the folder's tree must still be
 	Files     []File // what replaces it; without any it goes
 	Message   string // with the Release-Id trailer

@@ -21,7 +21,8 @@ type Run struct {
 	To     string    `json:"to"`
 	Due    time.Time `json:"due"` // the tick
 	At     time.Time `json:"at"`
-	Ended  time.Time `json:"ended,omitzero"` // zero while its gates are asked
+	Ended  time.Time `json:"ended,omitzero"`  // zero while its gates are asked
+	Terms  string    `json:"terms,omitempty"` // the policy's, when it began
 	Fate   Fate      `json:"fate"`
 	Why    string    `json:"why,omitempty"`
 	Lines  []Line    `json:"lines,omitempty"` // of the apps of which there is something to say

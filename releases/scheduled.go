@@ -12,6 +12,7 @@ type Policy struct {
 	Name     string
 	Schedule Schedule
 	Zone     *time.Location // of the schedule
+	Terms    string         // all else that it says, to tell one from another
 	Timing   string         // the schedule as it is configured: ticks from before it was changed are not caught up with
 	Apps     Globs
 	From     Source
@@ -91,7 +92,11 @@ const (
 	SkipMark       = "mark"       // the version is marked as bad
 	SkipBackwards  = "backwards"  // something newer is live
 	SkipOpen       = "open"       // it is on its way already
+	SkipAsked      = "asked"      // a person has asked for something else there
 	SkipRefused    = "refused"    // somebody said no to it
+	SkipFailed     = "failed"     // its last release failed, or found too few votes, a short while ago
+	SkipRemoved    = "removed"    // it was taken away with its branch, or for its age
+	SkipDisplaces  = "displaces"  // a preview would take the place of what is none, or of another branch's
 	SkipRolledBack = "rolledBack" // it was live, and was rolled back
 	SkipGate       = "gate"       // a gate said no, or nothing in time
 )
@@ -108,8 +113,11 @@ type Candidate struct {
 	Live       *Live
 	Hold       *Hold
 	Mark       *Mark
-	Open       *Release // on its way to the environment
-	Past       *Release // the newest release of the same artifact there that is over
+	Open       []Release // on their way to the environment
+	Past       *Release  // what became of the version there before, when that is a reason not to ask again
+	Removed    *Release  // the cleanup that took the app away, when nothing was shipped since
+	Older      string    // why the version is older than what is live; "" when it is not
+	Displaces  string    // why it must not take the place of what is live
 }
 
 // Health is how a rollout went.
@@ -122,7 +130,7 @@ const (
 )
 
 // Decide says whether the policy releases the candidate, and why. It is pure: it looks at nothing but its arguments.
-func (p Policy) Decide(c Candidate, now time.Time) Decision {
+func (p Policy) Decide(c *Candidate, now time.Time) Decision {
 	d := Decision{Policy: p.Name, App: c.App, Env: p.To, Artifact: c.ArtifactID}
 	if c.Live != nil {
 		d.Live = c.Live.Version.Short()
@@ -138,7 +146,7 @@ func (p Policy) Decide(c Candidate, now time.Time) Decision {
 }
 
 // reject is why the policy does not release the candidate; "" when it does.
-func (p Policy) reject(c Candidate, now time.Time) (skip, reason string) {
+func (p Policy) reject(c *Candidate, now time.Time) (skip, reason string) {
 	target := Target{App: c.App, Env: p.To}
 	v := c.Version
 	switch c.settled() {
@@ -157,10 +165,16 @@ func (p Policy) reject(c Candidate, now time.Time) (skip, reason string) {
 		return SkipMark, fmt.Sprintf("%s is marked as bad by %s: %s", v.Short(), c.Mark.By.Name, c.Mark.Reason)
 	case c.Hold != nil:
 		return SkipHold, c.Hold.explain(target)
+	case c.Older != "":
+		return SkipBackwards, c.Older
 	case backwards(c.Live, *v) != "":
 		return SkipBackwards, backwards(c.Live, *v)
+	case c.Displaces != "":
+		return SkipDisplaces, c.Displaces
+	case c.Removed != nil:
+		return SkipRemoved, fmt.Sprintf("%s took it away; a newer version, or a person, brings it back", c.Removed.ID)
 	}
-	if skip, reason := p.refused(c); skip != "" {
+	if skip, reason := p.refused(c, now); skip != "" {
 		return skip, reason
 	}
 	return p.unready(c, now)
@@ -179,12 +193,20 @@ func (c *Candidate) settled() (skip string) {
 	return ""
 }
 
+// patience is how long a policy does not ask again for what has failed, or found too few votes.
+const patience = 6 * time.Hour
+
 // refused is what people, or an earlier request, have made of the candidate.
-func (p Policy) refused(c Candidate) (skip, reason string) {
-	if o := c.Open; o != nil && o.ArtifactID == c.ArtifactID {
-		return SkipOpen, fmt.Sprintf("%s asks for it already and is %s", o.ID, o.Status)
-	} else if o != nil && backwards(&Live{Version: o.Version}, *c.Version) != "" {
-		return SkipOpen, fmt.Sprintf("%s of the newer %s is %s", o.ID, o.Version.Short(), o.Status)
+func (p Policy) refused(c *Candidate, now time.Time) (skip, reason string) {
+	for _, o := range c.Open {
+		switch {
+		case o.Kind != KindCleanup && o.ArtifactID == c.ArtifactID:
+			return SkipOpen, fmt.Sprintf("%s asks for it already and is %s", o.ID, o.Status)
+		case o.RequestedBy.Via != ViaPolicy:
+			return SkipAsked, fmt.Sprintf("%s by %s is %s there", o.ID, o.RequestedBy.Name, o.Status)
+		case backwards(&Live{Version: o.Version}, *c.Version) != "":
+			return SkipOpen, fmt.Sprintf("%s of the newer %s is %s", o.ID, o.Version.Short(), o.Status)
+		}
 	}
 	switch o := c.Past; {
 	case o == nil:
@@ -192,12 +214,14 @@ func (p Policy) refused(c Candidate) (skip, reason string) {
 		return SkipRolledBack, fmt.Sprintf("%s was rolled back from %s (%s); a person may release it again", o.Version.Short(), p.To, o.ID)
 	case o.Status == Rejected || o.Status == Cancelled:
 		return SkipRefused, fmt.Sprintf("%s of it was %s (%s); a person may release it", o.ID, o.Status, o.Reason)
+	case now.Sub(o.Updated) < patience && !o.Updated.After(now):
+		return SkipFailed, fmt.Sprintf("%s of it %s (%s); the policy asks again after %s, /gimlet retry %s does now", o.ID, o.Status, o.Reason, span(patience), o.ID)
 	}
 	return "", ""
 }
 
 // unready is what time brings.
-func (p Policy) unready(c Candidate, now time.Time) (skip, reason string) {
+func (p Policy) unready(c *Candidate, now time.Time) (skip, reason string) {
 	if p.From.Healthy && c.Health != Healthy {
 		state := "is not known to be healthy"
 		if c.Health == Unhealthy {
@@ -213,7 +237,7 @@ func (p Policy) unready(c Candidate, now time.Time) (skip, reason string) {
 	return "", ""
 }
 
-func (p Policy) firing(c Candidate, now time.Time) string {
+func (p Policy) firing(c *Candidate, now time.Time) string {
 	if p.From.Environment == "" {
 		return fmt.Sprintf("the newest of %s is %s", p.From, c.Version.Short())
 	}

@@ -25,6 +25,7 @@ type scheduler struct {
 	*Service
 	next     map[string]time.Time // when to look at a policy again
 	answers  *answers
+	keep     int             // how many runs of a policy are remembered
 	began    func(id string) // is told of each run
 	prepared bool
 	looked   time.Time
@@ -33,7 +34,7 @@ type scheduler struct {
 }
 
 func (s *Service) newScheduler() *scheduler {
-	return &scheduler{Service: s, next: map[string]time.Time{}, began: func(string) {}, answers: newAnswers(s.now, func() { poke(s.scheduling) })}
+	return &scheduler{Service: s, next: map[string]time.Time{}, keep: keptRuns, began: func(string) {}, answers: newAnswers(s.now, func() { poke(s.scheduling) })}
 }
 
 // schedule runs what is due until the context ends.
@@ -43,7 +44,11 @@ func (s *Service) schedule(ctx context.Context) error {
 	for {
 		err := c.look(ctx)
 		s.loops.Beat("policies", s.now(), err)
-		timer := time.NewTimer(c.idle())
+		wait := c.idle()
+		if err != nil { // the store cannot be written: it is tried again at leisure
+			wait = c.heartbeat
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-s.scheduling:
 		case <-timer.C:
@@ -105,18 +110,19 @@ func (c *scheduler) ticksDue(ctx context.Context) error {
 	}
 	var faults []error
 	for _, p := range due {
-		if err := c.tickDue(ctx, p, states[p.Name]); err != nil {
+		if err := c.tickDue(ctx, p, states[p.Name], now); err != nil {
 			faults = append(faults, fmt.Errorf("policy %s: %w", p.Name, err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func (c *scheduler) tickDue(ctx context.Context, p Policy, state PolicyState) error {
-	if step := p.step(state, c.now()); step.begins || step.state != state {
+// tickDue deals with a policy. asOf is when the look began: what takes long in between makes nobody late.
+func (c *scheduler) tickDue(ctx context.Context, p Policy, state PolicyState, asOf time.Time) error {
+	if step := p.step(state, asOf); step.begins || step.state != state {
 		var made int
 		err := c.store.Update(ctx, func(tx Tx) (err error) {
-			made, err = c.take(tx, p)
+			made, err = c.take(tx, p, asOf)
 			return err
 		})
 		if err != nil {
@@ -172,7 +178,7 @@ func (p Policy) step(state PolicyState, now time.Time) (s tickStep) {
 }
 
 // take deals with the policy's tick that is due, and returns how many releases it has asked for.
-func (c *scheduler) take(tx Tx, p Policy) (made int, err error) {
+func (c *scheduler) take(tx Tx, p Policy, asOf time.Time) (made int, err error) {
 	now := c.now()
 	states, err := tx.PolicyStates()
 	if err != nil {
@@ -182,7 +188,7 @@ func (c *scheduler) take(tx Tx, p Policy) (made int, err error) {
 	if i := slices.IndexFunc(states, func(s PolicyState) bool { return s.Name == p.Name }); i >= 0 {
 		state = states[i]
 	}
-	step := p.step(state, now)
+	step := p.step(state, asOf)
 	if err := tx.PutPolicyState(step.state); err != nil {
 		return 0, err
 	}
@@ -195,15 +201,15 @@ func (c *scheduler) take(tx Tx, p Policy) (made int, err error) {
 		return 0, nil
 	}
 	due := step.state.Last
-	run := Run{ID: runID(p.Name, due), Policy: p.Name, From: p.From.String(), To: p.To, Due: due, At: now, Fate: Ran, Next: p.Schedule.Next(due)}
+	run := Run{ID: runID(p.Name, due), Policy: p.Name, From: p.From.String(), To: p.To, Due: due, At: now, Terms: p.Terms, Fate: Ran, Next: p.Schedule.Next(due)}
 	if step.missed > 0 || step.late {
-		run.Why = missedText(step, now.Sub(due))
+		run.Why = missedText(step, asOf.Sub(due))
 	}
 	if run, made, err = c.begin(tx, p, run, step); err != nil || run.ID == "" {
 		return 0, err
 	}
 	c.began(run.ID)
-	return made, errors.Join(c.settled(tx, run, true), tx.PruneRuns(p.Name, keptRuns))
+	return made, errors.Join(c.settled(tx, run, true), tx.PruneRuns(p.Name, c.keep))
 }
 
 func missedText(step tickStep, by time.Duration) string {
@@ -354,13 +360,13 @@ func (c *scheduler) prepare(ctx context.Context) error {
 			return err
 		}
 		for _, run := range open {
-			if known(run.Policy) {
+			if p, ok := s.policy(run.Policy); ok && p.Terms == run.Terms {
 				continue
 			}
 			run.Ended = s.now()
 			for i := range run.Lines {
 				if run.Lines[i].pending() {
-					run.Lines[i].Fires, run.Lines[i].Skip, run.Lines[i].Reason = false, SkipGate, "the policy has left the configuration"
+					run.Lines[i].Fires, run.Lines[i].Skip, run.Lines[i].Reason = false, SkipGate, "the policy is another one by now; its next run asks anew"
 				}
 			}
 			if err := errors.Join(tx.PutRun(run), tx.Publish(Outcome{At: s.now(), Kind: RunChanged, Run: &run})); err != nil {

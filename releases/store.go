@@ -36,6 +36,10 @@ type PolicyTx interface {
 	OpenRuns() ([]Run, error)
 	// PruneRuns removes the policy's runs but the newest.
 	PruneRuns(policy string, keep int) error
+	// PutDeletion remembers when a branch was deleted; Deletions returns those since a moment, by repository and branch with a
+	// space in between.
+	PutDeletion(repository, branch string, at time.Time) error
+	Deletions(since time.Time) (map[string]time.Time, error)
 	// PutSettings keeps the configuration in force, by key, to tell at the next start what has changed; Settings returns it.
 	PutSettings(map[string]string) error
 	Settings() (map[string]string, error)
@@ -90,6 +94,8 @@ type ArtifactTx interface {
 	Artifacts(ArtifactQuery) ([]*Shipped, error)
 	// SHAs returns up to limit distinct commit hashes that start with the prefix and have a manifest for the target.
 	SHAs(prefix string, target Target, limit int) ([]string, error)
+	// Arrival is the key of an artifact, without reading it.
+	Arrival(id string) (k Key, known bool, err error)
 	// Hear remembers a delivery for ever, and reports whether it is heard for the first time.
 	Hear(delivery string, at time.Time) (first bool, err error)
 	// Fits reports whether the artifact has a manifest for the target.

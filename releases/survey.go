@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ type survey struct {
 	tx     Tx
 	lives  map[string]map[string]Live // by environment and app
 	names  map[string][]string        // of the apps that are live in an environment
-	open   map[Target]*Release        // the newest on its way
+	open   map[Target][]Release       // on their way
 	apps   []string
 	newest map[string]*Shipped // by source and target
 	// known are the candidates of each road, in the order of its apps: policies that differ in their schedule or patterns
@@ -97,11 +98,69 @@ func (s *survey) candidate(p Policy, app string) (c Candidate, err error) {
 	if c.Open, err = s.onItsWay(target); err != nil {
 		return c, err
 	}
-	past, err := s.tx.Releases(ReleaseQuery{App: app, Env: p.To, ArtifactID: c.ArtifactID, Limit: 1})
-	if len(past) > 0 && !past[0].Status.Open() {
-		c.Past = &past[0]
+	return c, s.history(target, &c)
+}
+
+// history reads what was before: what became of the version there, what took the app away, and what came in first.
+func (s *survey) history(target Target, c *Candidate) (err error) {
+	if c.Older, err = arrivedBefore(s.tx, c.Live, c.ArtifactID, *c.Version); err != nil {
+		return err
 	}
-	return c, err
+	a, err := s.tx.Artifact(c.ArtifactID)
+	if err != nil {
+		return err
+	}
+	c.Displaces = Snapshot{Live: c.Live, Preview: a.family(target.App, target.Env)}.displaces(*c.Version)
+	if c.Past, err = refusal(s.tx, target, *c.Version); err != nil || c.Live != nil {
+		return err
+	}
+	newest, err := s.tx.Releases(ReleaseQuery{App: target.App, Env: target.Env, Statuses: []Status{Published, Unchanged}, Limit: 1})
+	if len(newest) > 0 && newest[0].Kind == KindCleanup && newest[0].Key > a.Key {
+		c.Removed = &newest[0]
+	}
+	return err
+}
+
+// refusal is the newest release of the version there that somebody has refused or rolled back, or that has failed, unless it
+// went out after that. A commit that was built again is the same version.
+func refusal(tx Tx, target Target, v Version) (*Release, error) {
+	const most = 30
+	past, err := tx.Releases(ReleaseQuery{App: target.App, Env: target.Env, Repository: v.RepositoryName, Limit: most})
+	if err != nil {
+		return nil, err
+	}
+	var failed *Release
+	for _, r := range past {
+		if r.Version.SHA != v.SHA || r.Kind != KindRelease {
+			continue
+		}
+		switch {
+		case r.RolledBack || r.Status == Rejected || r.Status == Cancelled:
+			return &r, nil
+		case r.Status == Published || r.Status == Unchanged:
+			return failed, nil
+		case failed == nil && (r.Status == Failed || r.Status == Expired):
+			failed = &r
+		}
+	}
+	return failed, nil
+}
+
+// arrivedBefore explains why automation must not put the artifact in place of what is live although CI has told no time of one of
+// the commits: it came in before. "" when it did not.
+func arrivedBefore(tx Tx, live *Live, artifactID string, v Version) (string, error) {
+	if live == nil || live.ArtifactID == artifactID || live.Version.RepositoryName != v.RepositoryName || (v.Created != 0 && live.Version.Created != 0) {
+		return "", nil
+	}
+	there, known, err := tx.Arrival(live.ArtifactID)
+	if err != nil || !known {
+		return "", err
+	}
+	here, known, err := tx.Arrival(artifactID)
+	if err != nil || !known || here >= there {
+		return "", err
+	}
+	return fmt.Sprintf("%s is live and came in after %s; automation never goes backwards (a person may: /release)", live.Version.Short(), v.Short()), nil
 }
 
 // source finds what the policy would release.
@@ -117,7 +176,7 @@ func (s *survey) source(p Policy, target Target, c *Candidate) error {
 	found, known := s.newest[key]
 	if !known {
 		var err error
-		if found, err = s.matching(p.From, target); err != nil {
+		if found, err = s.matching(p.From, target, time.Time{}); err != nil {
 			return err
 		}
 		s.newest[key] = found
@@ -128,9 +187,10 @@ func (s *survey) source(p Policy, target Target, c *Candidate) error {
 	return nil
 }
 
-// matching is the newest artifact for the target that the source's pattern matches and that is not marked as bad.
-func (s *survey) matching(from Source, target Target) (*Shipped, error) {
-	q, pattern := ArtifactQuery{Event: EventPush}, from.Branch
+// matching is the newest artifact for the target, until a moment if there is one, that the source's pattern matches and that is not
+// marked as bad.
+func (s *survey) matching(from Source, target Target, until time.Time) (*Shipped, error) {
+	q, pattern := ArtifactQuery{Event: EventPush, Until: until}, from.Branch
 	if from.Tag != "" {
 		q.Event, pattern = EventTag, from.Tag
 	}
@@ -146,16 +206,17 @@ func (s *survey) matching(from Source, target Target) (*Shipped, error) {
 	return versions{tx: s.tx, target: target}.newest(q, func(v Version) bool { return matchOne(pattern, word(v)) })
 }
 
-// onItsWay is the newest open release of the target.
-func (s *survey) onItsWay(target Target) (*Release, error) {
+// onItsWay are the open releases of the target.
+func (s *survey) onItsWay(target Target) ([]Release, error) {
 	if s.open == nil {
 		all, err := s.tx.OpenReleases()
 		if err != nil {
 			return nil, err
 		}
-		s.open = map[Target]*Release{}
+		s.open = map[Target][]Release{}
 		for _, r := range all {
-			s.open[Target{App: r.App, Env: r.Env}] = &r
+			at := Target{App: r.App, Env: r.Env}
+			s.open[at] = append(s.open[at], r)
 		}
 	}
 	return s.open[target], nil
@@ -192,7 +253,7 @@ func (s *survey) consider(p Policy, now time.Time) (all []considered, silent map
 		}
 		var d Decision
 		if skip == "" {
-			d = p.Decide(*candidate, now)
+			d = p.Decide(candidate, now)
 			skip = d.Skip
 		}
 		switch {

@@ -76,6 +76,17 @@ func fill(t *template.Template, s releases.Subject) string {
 	return b.String()
 }
 
+// shown is a URL for people: without its query, in which secrets may stand.
+func shown(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+
+// unaddressed is an error of a call, without the URL's query.
+func unaddressed(err error, u *url.URL) string {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return shown(u) + ": " + failed.Err.Error()
+	}
+	return shown(u) + ": " + err.Error()
+}
+
 // client goes to the server that is named and to no other: not by a proxy, and not to where it is sent on to, which would be
 // asked with the same credentials.
 func client() *http.Client {

@@ -2,6 +2,7 @@ package gates
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,6 +33,10 @@ func NewHTTP(c HTTPConfig) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
+	host, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(c.URL, "https://"), "http://"), "/")
+	if strings.Contains(host, "{{") && c.Auth != (Auth{}) {
+		return nil, errors.New("auth: and a placeholder in the host: whoever names an app would be sent the credentials")
+	}
 	if err := checkURL(fill(t, releases.Subject{App: "app", From: "from", To: "to", SHA: "00000000"})); err != nil {
 		return nil, err
 	}
@@ -53,12 +58,12 @@ func (h *HTTP) Ask(ctx context.Context, url string) (releases.Verdict, string) {
 	h.c.Auth.sign(req)
 	res, err := h.do.Do(req)
 	if err != nil {
-		return releases.Inconclusive, err.Error()
+		return releases.Inconclusive, unaddressed(err, req.URL)
 	}
 	defer res.Body.Close() //nolint:errcheck // nothing depends on it
 	const most = 64 << 10
 	body, err := io.ReadAll(io.LimitReader(res.Body, most))
-	seen := fmt.Sprintf("%s answered %s", url, res.Status)
+	seen := fmt.Sprintf("%s answered %s", shown(req.URL), res.Status)
 	switch wanted := res.StatusCode == h.c.Status || (h.c.Status == 0 && res.StatusCode >= 200 && res.StatusCode < 300); {
 	case !wanted && (res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusTooManyRequests):
 		return releases.Inconclusive, seen

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -98,13 +99,14 @@ func (p *Prometheus) Ask(ctx context.Context, query string) (releases.Verdict, s
 	}
 	for _, v := range values {
 		switch {
-		case math.IsNaN(v):
-			return releases.Inconclusive, fmt.Sprintf("%q is no number", query)
 		case p.c.Max != nil && v > *p.c.Max:
 			return releases.Fail, fmt.Sprintf("%q is %g, more than %g", query, v, *p.c.Max)
 		case p.c.Min != nil && v < *p.c.Min:
 			return releases.Fail, fmt.Sprintf("%q is %g, less than %g", query, v, *p.c.Min)
 		}
+	}
+	if slices.ContainsFunc(values, math.IsNaN) {
+		return releases.Inconclusive, fmt.Sprintf("%q is no number", query)
 	}
 	return releases.Pass, fmt.Sprintf("%q is %s", query, list(values))
 }

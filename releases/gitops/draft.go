@@ -116,7 +116,7 @@ func (b *batch) add(d releases.Draft) (releases.Result, error) {
 		b.objects = append(append(b.objects, blobs...), folder)
 		b.raw[folder.hash] = folder.raw
 	}
-	if err := b.lift(d.Folder); err != nil {
+	if err := b.lift(d.Folder, d.Keep); err != nil {
 		return releases.Result{}, err
 	}
 	if err := b.commit(d); err != nil {
@@ -154,8 +154,11 @@ func (b *batch) folder(live plumbing.Hash, files []releases.File) (folder item, 
 	return newItem(plumbing.TreeObject, raw), blobs, nil
 }
 
-// lift writes the trees above the folder anew, up to the root; those that have become empty go.
-func (b *batch) lift(folder string) error {
+// keeper is the file that keeps an environment's folder when no app is in it: what applies the folder fails without it.
+const keeper = ".gitkeep"
+
+// lift writes the trees above the folder anew, up to the root; those that have become empty go, but the one to keep.
+func (b *batch) lift(folder, keep string) error {
 	for path := folder; path != ""; {
 		dir, name := split(path)
 		above, err := b.treeAt(dir)
@@ -165,6 +168,13 @@ func (b *batch) lift(folder string) error {
 		raw, err := splice(b.raw[above], modeTree, name, b.trees[path])
 		if err != nil {
 			return fmt.Errorf("tree at /%s: %w", dir, err)
+		}
+		if len(raw) == 0 && dir == keep && dir != "" {
+			empty := newItem(plumbing.BlobObject, nil)
+			b.objects = append(b.objects, empty)
+			if raw, err = splice(nil, modeFile, keeper, empty.hash); err != nil {
+				return err
+			}
 		}
 		if len(raw) == 0 && dir != "" {
 			b.trees[dir] = plumbing.ZeroHash

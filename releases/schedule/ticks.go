@@ -43,7 +43,11 @@ func (t Ticks) Next(after time.Time) time.Time {
 	if t.byHour {
 		return t.schedule.Next(after.In(t.zone))
 	}
-	for wall := t.schedule.Next(t.wall(after).Add(-slack)); !wall.IsZero(); wall = t.schedule.Next(wall) {
+	begin := t.wall(after)
+	if t.changesNear(after) {
+		begin = begin.Add(-slack)
+	}
+	for wall := t.schedule.Next(begin); !wall.IsZero(); wall = t.schedule.Next(wall) {
 		if tick := t.earliest(wall); tick.After(after) {
 			return tick
 		}

@@ -14,6 +14,12 @@ func (w wallClock) wall(t time.Time) time.Time {
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
+// changesNear reports whether the clock is changed a short while before or after the moment.
+func (w wallClock) changesNear(t time.Time) bool {
+	begin, end := t.In(w.zone).ZoneBounds()
+	return (!begin.IsZero() && t.Sub(begin) < slack) || (!end.IsZero() && end.Sub(t) < slack)
+}
+
 // earliest is the first moment at which the clock shows the time, or, if it skips it, the moment of the change.
 func (w wallClock) earliest(wall time.Time) time.Time {
 	moments, change, _ := w.moments(wall)

@@ -202,6 +202,15 @@ func (t *transaction) SHAs(prefix string, target releases.Target, limit int) ([]
 	return found, nil
 }
 
+// Arrival looks the artifact's key up.
+func (t *transaction) Arrival(id string) (k releases.Key, known bool, err error) {
+	found := t.tx.Bucket(bucketArtifactIDs).Get([]byte(id))
+	if found == nil {
+		return 0, false, nil
+	}
+	return toKey(found), true, nil
+}
+
 // Fits looks the target up in the index, without reading the artifact.
 func (t *transaction) Fits(id string, target releases.Target) (bool, error) {
 	k := t.tx.Bucket(bucketArtifactIDs).Get([]byte(id))

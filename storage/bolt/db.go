@@ -60,6 +60,7 @@ var (
 	bucketOpenRuns      = []byte("open_runs")
 	bucketSettings      = []byte("settings")
 	bucketDeliveries    = []byte("deliveries")
+	bucketDeletions     = []byte("deletions")
 	bucketAudit         = []byte("audit")
 	bucketOutbox        = []byte("outbox")
 	bucketParked        = []byte("parked")
@@ -93,7 +94,7 @@ func prepare(tx *bbolt.Tx) error {
 		bucketMeta, bucketArtifacts, bucketArtifactIDs, bucketArtifactTerms, bucketSeen, bucketReleases, bucketReleaseIDs,
 		bucketReleaseTerms, bucketOpen, bucketFiles, bucketDiffs, bucketInbox, bucketLive, bucketHolds, bucketOutbox, bucketParked, bucketLedger,
 		bucketLocks, bucketFreezes, bucketMarks, bucketDelegations, bucketReviews, bucketTokens, bucketAudit,
-		bucketPolicies, bucketRuns, bucketOpenRuns, bucketSettings, bucketDeliveries,
+		bucketPolicies, bucketRuns, bucketOpenRuns, bucketSettings, bucketDeliveries, bucketDeletions,
 	} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err

@@ -132,3 +132,20 @@ func (t *transaction) Hear(delivery string, at time.Time) (first bool, err error
 	}
 	return true, bucket.Put([]byte(delivery), key(releases.KeyAt(at)))
 }
+
+// PutDeletion remembers when a branch was deleted.
+func (t *transaction) PutDeletion(repository, branch string, at time.Time) error {
+	return t.tx.Bucket(bucketDeletions).Put([]byte(repository+" "+branch), key(releases.KeyAt(at)))
+}
+
+// Deletions returns the branches that were deleted since a moment.
+func (t *transaction) Deletions(since time.Time) (map[string]time.Time, error) {
+	found := map[string]time.Time{}
+	cursor := t.tx.Bucket(bucketDeletions).Cursor()
+	for name, at := cursor.First(); name != nil; name, at = cursor.Next() {
+		if when := toKey(at).Time(); !when.Before(since) {
+			found[string(name)] = when
+		}
+	}
+	return found, nil
+}
