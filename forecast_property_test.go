@@ -193,7 +193,7 @@ func randomTown(t *testing.T, r *rand.Rand) *town {
 }
 
 func randomPolicy(t *testing.T, r *rand.Rand, name string) releases.Policy {
-	text, zone := pick(r, "0 2 * * 1-5", "30 2 * * *", "0 */6 * * *", "15 9,17 * * *", "0 0 * * 0", "*/30 4 * * *", "0 3 29 * *", "59 23 * * 1,3,5"), pick(r, randomZones...)
+	text, zone := pick(r, "0 2 * * 1-5", "30 2 * * *", "0 */6 * * *", "15 9,17 * * *", "0 0 * * 0", "*/30 4 * * *", "0 3 29 * *", "59 23 * * 1,3,5", "20 * * * *"), pick(r, randomZones...)
 	schedule := ticks(t, text, zone)
 	p := releases.Policy{
 		Name: name, Schedule: schedule, Zone: schedule.Zone(), Timing: text + " " + zone, RunMissed: r.IntN(2) == 0,

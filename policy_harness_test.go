@@ -30,6 +30,7 @@ type town struct {
 	stop         func()
 	sha          int
 	life         *life
+	clock        func() time.Time // the process's; time.Now without
 
 	mu   sync.Mutex
 	runs map[string][]releases.Run // by id: as they were written
@@ -132,6 +133,10 @@ func (w watchedStore) Update(ctx context.Context, write func(releases.Tx) error)
 	if err := w.life.step(); err != nil {
 		return err
 	}
+	if w.life.full.Load() {
+		w.life.refused.Add(1)
+		return releases.Errorf(releases.Unavailable, "the store is full")
+	}
 	var runs []releases.Run
 	err := w.Store.Update(ctx, func(tx releases.Tx) error {
 		runs = nil
@@ -197,9 +202,12 @@ func (w *town) start() {
 	for _, e := range w.environments {
 		repositories[e.Repository] = w.repo
 	}
+	if w.clock == nil {
+		w.clock = time.Now
+	}
 	w.service = releases.NewService(releases.Parts{
 		Store: watchedStore{w.db, w, l}, Renderer: townRenderer{}, Repositories: repositories, Environments: w.environments, Policies: w.policies,
-		Access: anybody{}, Zone: time.UTC, Now: time.Now, Log: slog.New(slog.DiscardHandler), Loops: releases.NewLoops(), Heartbeat: time.Minute,
+		Access: anybody{}, Zone: time.UTC, Now: w.clock, Log: slog.New(slog.DiscardHandler), Loops: releases.NewLoops(), Heartbeat: time.Minute,
 		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(w.dir) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -87,7 +87,7 @@ func orphans(tx Tx, lives []Live, deleted map[string]time.Time) (gone []oldPrevi
 		if err != nil {
 			return nil, err
 		}
-		if wrote.Created.Before(at) { // who asks for it after that wants it back
+		if !wrote.Created.After(at) { // who asks for it after that wants it back
 			gone = append(gone, oldPreview{l, fmt.Sprintf("branch %q of %s was deleted", l.Version.HeadBranch(), l.Version.RepositoryName)})
 		}
 	}
