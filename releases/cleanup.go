@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,54 +67,18 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		}
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
-		made, decisions, isNew = nil, nil, true
-		if d.Delivery != "" {
-			if isNew, err = tx.Hear(d.Delivery, s.now()); err != nil || !isNew {
-				return err
-			}
-		}
-		decisions = append(decisions, decided...)
-		record := s.by(d.By, "branch.deleted")
-		record.Detail = d.Repository + " " + d.Branch
-		if err := s.record(tx, record); err != nil {
+		if isNew, err = firstHeard(tx, d, s.now()); err != nil || !isNew {
+			made, decisions = nil, nil
 			return err
 		}
-		if err := tx.PutDeletion(d.Repository, d.Branch, s.now()); err != nil {
-			return err
-		}
-		if err := s.endPreviews(tx, d); err != nil {
-			return err
-		}
-		request := uuid.NewString()
-		for _, t := range targets {
-			live, err := tx.Live(t.App, t.Env)
-			if err != nil {
-				return err
-			}
-			hold, err := tx.Hold(t.App, t.Env)
-			if err != nil {
-				return err
-			}
-			decision := DecideCleanup(t, d, Snapshot{Live: live, Hold: hold})
-			if decision.Fires {
-				if decision, err = notTwice(tx, decision, *live); err != nil {
-					return err
-				}
-			}
-			decisions = append(decisions, decision)
-			if !decision.Fires {
-				continue
-			}
-			r, err := s.cleanUp(tx, *live, request, decision.Reason)
-			if err != nil {
-				return err
-			}
-			made = append(made, r)
-		}
-		return nil
+		made, decisions, err = s.takeAlong(tx, d, targets)
+		return err
 	})
 	if err != nil {
 		return nil, nil, false, err
+	}
+	if isNew {
+		decisions = append(decisions, decided...)
 	}
 	for _, c := range decisions {
 		s.log.Info("branch deleted", "repository", d.Repository, "branch", d.Branch, "app", c.App, "env", c.Env, "removes", c.Fires, "reason", c.Reason)
@@ -122,6 +87,54 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		s.wake()
 	}
 	return made, decisions, isNew, nil
+}
+
+// firstHeard reports whether the message that tells of the deletion, if there is one, is heard for the first time.
+func firstHeard(tx Tx, d Deletion, now time.Time) (bool, error) {
+	if d.Delivery == "" {
+		return true, nil
+	}
+	return tx.Hear(d.Delivery, now)
+}
+
+// takeAlong remembers that the branch is gone, ends what is on its way of its previews, and asks for those that are live to be
+// removed.
+func (s *Service) takeAlong(tx Tx, d Deletion, targets []Target) (made []Release, decisions []Decision, err error) {
+	record := s.by(d.By, "branch.deleted")
+	record.Detail = d.Repository + " " + d.Branch
+	if err := s.record(tx, record); err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(tx.PutDeletion(d.Repository, d.Branch, s.now()), s.endPreviews(tx, d)); err != nil {
+		return nil, nil, err
+	}
+	request := uuid.NewString()
+	for _, t := range targets {
+		live, err := tx.Live(t.App, t.Env)
+		if err != nil {
+			return nil, nil, err
+		}
+		hold, err := tx.Hold(t.App, t.Env)
+		if err != nil {
+			return nil, nil, err
+		}
+		decision := DecideCleanup(t, d, Snapshot{Live: live, Hold: hold})
+		if decision.Fires {
+			if decision, err = notTwice(tx, decision, *live); err != nil {
+				return nil, nil, err
+			}
+		}
+		decisions = append(decisions, decision)
+		if !decision.Fires {
+			continue
+		}
+		r, err := s.cleanUp(tx, *live, request, decision.Reason)
+		if err != nil {
+			return nil, nil, err
+		}
+		made = append(made, r)
+	}
+	return made, decisions, nil
 }
 
 // endPreviews ends what is on its way of the branch's previews. What is being pushed is taken away once it is there.
