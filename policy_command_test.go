@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // cliRun runs the binary's command in this process.
@@ -105,4 +107,32 @@ func TestForecastAndBacktestFromTheCommandLine(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(w.dir, "rehearsal-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
+}
+
+// FuzzPolicyCases has files of cases say anything: each case has a verdict, and none is a panic.
+func FuzzPolicyCases(f *testing.F) {
+	text, err := os.ReadFile("testdata/policies/cases.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("cases: [{policy: tags, at: 2026-03-06T17:00:00Z, app: web, artifact: {sha: a}, live: {sha: a}, want: skip}]"))
+	config, err := LoadConfig("testdata/policies/gimletd.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	policies, err := config.scheduledPolicies()
+	if err != nil {
+		f.Fatal(err)
+	}
+	j := judge{policies: policies, zone: config.zone()}
+	f.Fuzz(func(_ *testing.T, text []byte) {
+		var file policyCases
+		if yaml.Unmarshal(text, &file) != nil {
+			return
+		}
+		for _, c := range file.Cases {
+			j.run(c)
+		}
+	})
 }

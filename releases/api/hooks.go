@@ -117,10 +117,8 @@ var errUnsigned = errors.New("the signature is not that of the configured secret
 // GitHub signs the body and nothing else, so a body that was heard before is a replay, whatever its headers say.
 func (s *Server) fromGitHub(r *http.Request, body []byte) (*releases.Deletion, error) {
 	secret := s.config.Webhooks.GitHub.Reveal()
-	given, err := hex.DecodeString(strings.TrimPrefix(r.Header.Get("X-Hub-Signature-256"), "sha256="))
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(body)
-	if secret == "" || err != nil || !hmac.Equal(given, mac.Sum(nil)) {
+	given := strings.TrimPrefix(r.Header.Get("X-Hub-Signature-256"), "sha256=")
+	if secret == "" || !hmac.Equal([]byte(given), []byte(hmacOf(secret, body))) {
 		return nil, errUnsigned
 	}
 	if r.Header.Get("X-GitHub-Event") != "delete" {
@@ -147,9 +145,16 @@ func (s *Server) fromGitHub(r *http.Request, body []byte) (*releases.Deletion, e
 		return nil, nil
 	}
 	return &releases.Deletion{
-		Repository: told.Repository.FullName, Branch: strings.TrimPrefix(told.Ref, branchRef), Delivery: "github " + hex.EncodeToString(given),
+		Repository: told.Repository.FullName, Branch: strings.TrimPrefix(told.Ref, branchRef), Delivery: "github " + given,
 		By: releases.Actor{Name: "github", Via: releases.ViaWebhook},
 	}, nil
+}
+
+// hmacOf is the HMAC-SHA256 of a body, in hexadecimal.
+func hmacOf(secret string, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 const branchRef = "refs/heads/"
