@@ -214,7 +214,7 @@ func (p Policy) refused(c *Candidate, now time.Time) (skip, reason string) {
 		return SkipRolledBack, fmt.Sprintf("%s was rolled back from %s (%s); a person may release it again", o.Version.Short(), p.To, o.ID)
 	case o.Status == Rejected || o.Status == Cancelled:
 		return SkipRefused, fmt.Sprintf("%s of it was %s (%s); a person may release it", o.ID, o.Status, o.Reason)
-	case now.Sub(o.Updated) < patience && !o.Updated.After(now):
+	case now.Truncate(time.Minute).Sub(o.Updated.Truncate(time.Minute)) < patience && !o.Updated.After(now): // as with soak
 		return SkipFailed, fmt.Sprintf("%s of it %s (%s); the policy asks again after %s, /gimlet retry %s does now", o.ID, o.Status, o.Reason, span(patience), o.ID)
 	}
 	return "", ""
