@@ -227,7 +227,7 @@ func reachable(listen string) string {
 	return listen
 }
 
-const serverWithin = 30 * time.Second
+const serverWithin = time.Minute
 
 // closing ends a call's context with its body.
 type closing struct {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"gimletd/releases"
@@ -218,6 +220,11 @@ func (c Config) validatePolicies() (faults []fault) {
 	} {
 		if n := len(secret); n > 0 && n < least {
 			add(path, "%d characters can be guessed; take at least %d", n, least)
+		}
+	}
+	if encoded, ok := strings.CutPrefix(c.Webhooks.GitLab.SigningToken.Reveal(), "whsec_"); ok {
+		if _, err := base64.StdEncoding.DecodeString(encoded); err != nil {
+			add("webhooks.gitlab.signingToken", "is no base64 after whsec_")
 		}
 	}
 	for i, e := range c.Environments {

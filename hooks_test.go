@@ -133,7 +133,7 @@ func TestADeletedBranchTakesItsPreviewAlong(t *testing.T) {
 		for _, c := range []struct {
 			event  string
 			change func(m map[string]any)
-		}{{"ping", nil}, {"push", nil}, {"delete", func(m map[string]any) { m["ref_type"] = "tag" }}} {
+		}{{"ping", nil}, {"push", nil}, {"delete", func(m map[string]any) { m["ref_type"] = "tag" }}, {"delete", func(m map[string]any) { m["master_branch"] = "main" }}} {
 			body, header := github(c.event, c.change)
 			if status, answer := s.hook("/webhooks/github", body, header); status != http.StatusOK || answer.Ignored == "" {
 				t.Errorf("%s: %d %+v", c.event, status, answer)

@@ -33,6 +33,14 @@ func TestPolicyCases(t *testing.T) {
 		{"another policy", `{policy: tag, at: 2026-03-06T17:00:00Z, app: web, want: skip}`, `policy: there is no "tag" in the configuration`},
 		{"no moment", `{policy: tags, app: web, want: skip}`, "at: missing"},
 		{"no app", `{policy: tags, at: 2026-03-06T17:00:00Z, want: skip}`, "app: missing"},
+		{"nothing to release", `{policy: tags, at: 2026-03-06T17:00:00Z, app: web, want: skip}`, "artifact: missing"},
+		{"not when it runs", `{policy: production, at: 2026-03-08T10:00:00+01:00, app: web, artifact: {sha: a}, want: wait}`, "at: the policy does not run at 2026-03-08T10:00:00+01:00; it does at 2026-03-09T10:00:00+01:00"},
+		{"ticks and a verdict", `{policy: tags, after: 2026-03-28T12:00:00Z, ticks: [2026-03-28T12:10:00Z], want: release}`, "want: ticks have none"},
+		{"what it does not look at", `{deploy: {event: push}, artifact: {sha: a}, rolledBack: true, want: release}`, "rolledBack: such a case does not look at it"},
+		{"a held app", `{deploy: {event: push}, artifact: {sha: a}, held: true, want: release}`, "want release, got skip: automation is held"},
+		{"a health that nobody knows", `{policy: tags, at: 2026-03-06T17:00:00Z, app: web, artifact: {sha: a}, health: Helthy, want: skip}`, "health: \"Helthy\" is not"},
+		{"an event that nobody knows", `{deploy: {event: push}, artifact: {sha: a, event: Push}, want: skip}`, "event: \"Push\" is not"},
+		{"a pull request is no push", `{policy: mains, at: 2026-03-06T17:00:00Z, app: web, artifact: {sha: a, branch: main, event: pr}, want: release}`, "want release, got skip: no artifact of branch main"},
 		{"no artifact", `{deploy: {event: push}, want: release}`, "artifact: missing"},
 		{"a glob that cannot be read", `{deploy: {branch: "a[", event: push}, artifact: {sha: a}, want: skip}`, "deploy.branch: bad glob"},
 		{"no branch", `{cleanup: {branch: "*"}, want: keep}`, "deleted: missing"},
@@ -49,7 +57,7 @@ func TestPolicyCases(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"cases: []": "has no cases", "cases:\n  - {wish: skip}": "field wish not found", "case:\n  - {}": "field case not found", "": "has no cases",
+		"cases: []": "has no cases", "cases:\n  - {wish: skip}": "field wish not found", "case:\n  - {}": "field case not found", "": "has no cases", "cases:\n  - {want: skip}\n---\ncases: []": "there is more after the first document",
 	} {
 		file := filepath.Join(t.TempDir(), "cases.yaml")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -104,7 +112,7 @@ func TestForecastAndBacktestFromTheCommandLine(t *testing.T) {
 	if got := fmt.Sprint(s.policies()); got != "[nightly]" {
 		t.Errorf("what was tried is in force: %s", got)
 	}
-	if left, err := filepath.Glob(filepath.Join(w.dir, "rehearsal-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(w.dir, "gimletd.db.rehearsals", "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
@@ -117,7 +125,7 @@ func FuzzPolicyCases(f *testing.F) {
 	}
 	f.Add(text)
 	f.Add([]byte("cases: [{policy: tags, at: 2026-03-06T17:00:00Z, app: web, artifact: {sha: a}, live: {sha: a}, want: skip}]"))
-	config, err := LoadConfig("testdata/policies/gimletd.yaml")
+	config, err := loadWithoutSecrets("testdata/policies/gimletd.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func (w *town) start() {
 	w.service = releases.NewService(releases.Parts{
 		Store: watchedStore{w.db, w, l}, Renderer: townRenderer{}, Repositories: repositories, Environments: w.environments, Policies: w.policies,
 		Access: anybody{}, Zone: time.UTC, Now: w.clock, Log: slog.New(slog.DiscardHandler), Loops: releases.NewLoops(), Heartbeat: time.Minute,
-		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(w.dir) },
+		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(filepath.Join(w.dir, "db")) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

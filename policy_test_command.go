@@ -38,6 +38,7 @@ type policyCase struct {
 	Held   bool          `yaml:"held"`
 	Bad    bool          `yaml:"bad"` // marked as bad
 	Gone   bool          `yaml:"rolledBack"`
+	None   bool          `yaml:"nothing"` // there is nothing to release
 
 	After time.Time   `yaml:"after"` // the policy's first ticks after it are to be Ticks
 	Ticks []time.Time `yaml:"ticks"`
@@ -98,12 +99,15 @@ func (c policyTest) Run(std streams) error {
 	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %s", c.File, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
+	if err := decoder.Decode(&policyCases{}); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: there is more after the first document, which would never be read", c.File)
+	}
 	if len(file.Cases) == 0 {
 		return fmt.Errorf("%s: has no cases", c.File)
 	}
 	j := judge{}
 	if c.Config != "" {
-		config, err := LoadConfig(c.Config)
+		config, err := loadWithoutSecrets(c.Config)
 		if err != nil {
 			return err
 		}
@@ -151,6 +155,8 @@ func (j judge) run(c policyCase) string {
 	switch {
 	case kinds != 1:
 		return "it must name one of policy, deploy and cleanup"
+	case c.strange() != "":
+		return c.strange()
 	case c.Deploy != nil:
 		return j.deploy(c)
 	case c.Cleanup != nil:
@@ -159,6 +165,54 @@ func (j judge) run(c policyCase) string {
 		return j.ticks(c)
 	}
 	return j.scheduled(c)
+}
+
+// strange is a field that the case's kind does not look at, or a word that nobody knows; "" when there is none.
+func (c policyCase) strange() string {
+	scheduled, ticks := c.Policy != "" && len(c.Ticks) == 0, len(c.Ticks) > 0
+	for _, field := range []struct {
+		name  string
+		set   bool
+		known bool
+	}{
+		{"at", !c.At.IsZero(), scheduled},
+		{"app", c.App != "", c.Cleanup == nil && !ticks},
+		{"live", c.Live != nil, c.Cleanup == nil && !ticks},
+		{"liveFor", c.Since != 0, scheduled},
+		{"health", c.Health != "", scheduled},
+		{"held", c.Held, c.Cleanup == nil && !ticks},
+		{"bad", c.Bad, c.Cleanup == nil && !ticks},
+		{"rolledBack", c.Gone, scheduled},
+		{"nothing", c.None, scheduled},
+		{"after", !c.After.IsZero(), ticks},
+		{"ticks", ticks, c.Policy != ""},
+		{"artifact", c.Artifact != nil, c.Cleanup == nil && !ticks},
+		{"deleted", c.Deleted != "", c.Cleanup != nil},
+	} {
+		if field.set && !field.known {
+			return field.name + ": such a case does not look at it"
+		}
+	}
+	switch {
+	case !slices.Contains([]string{"", string(releases.Healthy), string(releases.Unhealthy)}, c.Health):
+		return fmt.Sprintf("health: %q is not healthy or unhealthy", c.Health)
+	case c.Since < 0:
+		return "liveFor: is negative"
+	}
+	for _, v := range []*caseVersion{c.Artifact, c.Live} {
+		if v != nil && !slices.Contains([]string{"", string(releases.EventPush), string(releases.EventTag), string(releases.EventPR)}, v.Event) {
+			return fmt.Sprintf("event: %q is not push, tag or pr", v.Event)
+		}
+	}
+	return ""
+}
+
+func (c policyCase) hold(env string) *releases.Hold {
+	return &releases.Hold{App: c.App, Env: env, By: "somebody", Reason: "held", At: c.At}
+}
+
+func (c policyCase) mark() *releases.Mark {
+	return &releases.Mark{By: releases.Actor{Name: "somebody"}, Reason: "bad"}
 }
 
 // compare holds a verdict against what is wanted.
@@ -187,6 +241,12 @@ func (j judge) deploy(c policyCase) string {
 	now := releases.Snapshot{}
 	if c.Live != nil {
 		now.Live = &releases.Live{Version: c.Live.version()}
+	}
+	if c.Held {
+		now.Hold = c.hold("its environment")
+	}
+	if c.Bad {
+		now.Mark = c.mark()
 	}
 	got := releases.Decide(releases.Target{App: c.App}, &d, c.Artifact.version(), now)
 	return c.compare(verb(got.Fires, "release", "skip"), got.Reason)
@@ -226,6 +286,8 @@ func (j judge) ticks(c policyCase) string {
 		return why
 	case c.After.IsZero():
 		return "after: missing; from when on?"
+	case c.Want != "" || c.Because != "":
+		return "want: ticks have none"
 	}
 	at := c.After
 	for i, want := range c.Ticks {
@@ -246,6 +308,10 @@ func (j judge) scheduled(c policyCase) string {
 		return "at: missing; when does the policy run?"
 	case c.App == "":
 		return "app: missing"
+	case c.Artifact == nil && !c.None:
+		return "artifact: missing; or is it `nothing: true`?"
+	case !p.Runs(c.At):
+		return fmt.Sprintf("at: the policy does not run at %s; it does at %s", c.At.Format(time.RFC3339), p.Schedule.Next(c.At).Format(time.RFC3339))
 	}
 	if !p.Apps.Match(c.App) {
 		return c.compare("skip", fmt.Sprintf("the policy is not about %s (%s)", c.App, p.Apps))
@@ -254,7 +320,7 @@ func (j judge) scheduled(c policyCase) string {
 	if c.Artifact != nil {
 		v := c.Artifact.version()
 		candidate.Version, candidate.ArtifactID, candidate.Since = &v, "case", c.At.Add(-c.Since)
-		if p.From.Environment == "" && !fits(p.From, v) {
+		if p.From.Environment == "" && !p.From.Fits(v) {
 			candidate.Version = nil
 		}
 	}
@@ -265,12 +331,11 @@ func (j judge) scheduled(c policyCase) string {
 			candidate.Live.ArtifactID = "case"
 		}
 	}
-	somebody := releases.Actor{Name: "somebody"}
 	if c.Held {
-		candidate.Hold = &releases.Hold{App: c.App, Env: p.To, By: somebody.Name, Reason: "held", At: c.At}
+		candidate.Hold = c.hold(p.To)
 	}
 	if c.Bad {
-		candidate.Mark = &releases.Mark{By: somebody, Reason: "bad"}
+		candidate.Mark = c.mark()
 	}
 	if c.Gone {
 		candidate.Past = &releases.Release{ID: "r-before", Status: releases.Published, RolledBack: true}
@@ -280,13 +345,6 @@ func (j judge) scheduled(c policyCase) string {
 		return c.compare("skip", d.Reason)
 	}
 	return c.compare(j.kept(p, c, *candidate.Version, d.Reason))
-}
-
-func fits(from releases.Source, v releases.Version) bool {
-	if from.Tag != "" {
-		return v.Event == releases.EventTag && releases.MatchGlob(from.Tag, v.Tag)
-	}
-	return v.Event != releases.EventTag && releases.MatchGlob(from.Branch, v.Branch)
 }
 
 // kept asks what keeps the release back: planned freezes and votes.

@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 )
 
 // configEvery is how often the configuration's file is looked at.
-const configEvery = 2 * time.Second
+const configEvery = time.Second
 
 // viaConfig is the door of who changes the configuration.
 const viaConfig = "configuration"
@@ -32,6 +34,7 @@ func serveForever(ctx context.Context, p process) error {
 	defer signal.Stop(p.hangups)
 	p.sockets = &sockets{kept: map[string]*net.TCPListener{}}
 	defer p.sockets.close()
+	defer context.AfterFunc(ctx, p.sockets.close)() // who calls when it is to end is refused at once
 	before := p.config
 	for {
 		p.reloaded = nil
@@ -39,6 +42,8 @@ func serveForever(ctx context.Context, p process) error {
 		switch {
 		case ctx.Err() != nil || (err == nil && p.reloaded == nil):
 			return err
+		case p.reloaded != nil && errors.Is(err, errLingers):
+			return err // whoever started it starts it again, with the new configuration
 		case p.reloaded != nil:
 			if err != nil {
 				p.log.Warn("not everything ended well before the new configuration", "err", err)
@@ -53,21 +58,30 @@ func serveForever(ctx context.Context, p process) error {
 			return err
 		default: // it was good to read, and does not work
 			p.log.Error("the new configuration does not work; going on with the one before", "err", err)
-			p.config, p.refused, p.secrets, p.how = before, fmt.Errorf("it does not work: %w", err), nil, "the one before"
+			p.config, p.refused, p.secrets, p.fellBack = before, fmt.Errorf("it does not work: %w", err), nil, true
+			if p.log, err = newLog(before.Log, p.errOut); err != nil {
+				return err
+			}
 		}
 	}
 }
 
 // sockets keeps the listeners open while the process begins anew: who calls meanwhile waits in the kernel's queue.
-type sockets struct{ kept map[string]*net.TCPListener }
+type sockets struct {
+	mu   sync.Mutex
+	kept map[string]*net.TCPListener // by what they are for, and their address
+}
 
-// listen returns a listener on the address, whose end does not end the socket.
-func (s *sockets) listen(ctx context.Context, address string) (net.Listener, error) {
+// listen returns a listener, whose end does not end the socket. It is named by what it is for and its address.
+func (s *sockets) listen(ctx context.Context, name string) (net.Listener, error) {
 	var config net.ListenConfig
+	_, address, _ := strings.Cut(name, " ")
 	if s == nil {
 		return config.Listen(ctx, "tcp", address)
 	}
-	kept := s.kept[address]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.kept[name]
 	if kept == nil {
 		made, err := config.Listen(ctx, "tcp", address)
 		if err != nil {
@@ -78,7 +92,7 @@ func (s *sockets) listen(ctx context.Context, address string) (net.Listener, err
 			return made, nil
 		}
 		kept = tcp
-		s.kept[address] = tcp
+		s.kept[name] = tcp
 	}
 	file, err := kept.File()
 	if err != nil {
@@ -88,15 +102,17 @@ func (s *sockets) listen(ctx context.Context, address string) (net.Listener, err
 	return copied, errors.Join(err, file.Close())
 }
 
-// drop closes the sockets of addresses that are not used any more.
+// drop closes the sockets that are not used any more.
 func (s *sockets) drop(used ...string) {
 	if s == nil {
 		return
 	}
-	for address, l := range s.kept {
-		if !slices.Contains(used, address) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, l := range s.kept {
+		if !slices.Contains(used, name) {
 			_ = l.Close()
-			delete(s.kept, address)
+			delete(s.kept, name)
 		}
 	}
 }
@@ -108,6 +124,7 @@ func (s *sockets) close() { s.drop() }
 func (p *process) watchConfig(ctx context.Context, service *releases.Service, loops *releases.Loops, stop func()) error {
 	tick := time.NewTicker(configEvery)
 	defer tick.Stop()
+	last := p.print // what stood in it at the look before
 	for {
 		loops.Beat("configuration", time.Now(), p.refused)
 		how := "file"
@@ -119,12 +136,19 @@ func (p *process) watchConfig(ctx context.Context, service *releases.Service, lo
 			return nil
 		}
 		text, err := os.ReadFile(p.file)
-		print := sha256.Sum256(text)
-		if err == nil && how == "file" && print == p.print {
-			continue
+		seen := sha256.Sum256(text)
+		if how == "file" {
+			still := seen == last
+			last = seen
+			if err != nil || seen == p.print || !still { // it is as it was, or is being written
+				continue
+			}
 		}
-		p.print = print
-		fresh, err := LoadConfig(p.file)
+		p.print = seen
+		var fresh Config
+		if err == nil {
+			fresh, err = parseConfig(p.file, text, os.LookupEnv)
+		}
 		switch {
 		case err != nil:
 			p.refuse(ctx, service, how, err)
@@ -142,11 +166,12 @@ func (p *process) watchConfig(ctx context.Context, service *releases.Service, lo
 
 // refuse tells that a configuration is bad, once for each fault.
 func (p *process) refuse(ctx context.Context, service *releases.Service, how string, fault error) {
-	if p.refused != nil && p.refused.Error() == fault.Error() {
-		return
-	}
+	known := p.refused != nil && p.refused.Error() == fault.Error()
 	p.refused = fault
 	defer p.log.Error("the new configuration is bad; going on with the one before", "how", how, "faults", fault)
+	if known {
+		return
+	}
 	if err := service.ConfigRefused(ctx, fault.Error(), p.configurer(how)); err != nil {
 		p.log.Error("that the configuration was refused is not in the audit", "err", err)
 	}
@@ -172,13 +197,17 @@ func (p *process) configured(ctx context.Context, service *releases.Service) err
 	if p.file == "" {
 		return nil
 	}
+	if p.fellBack {
+		p.fellBack = false
+		return service.ConfigRefused(ctx, p.refused.Error(), p.configurer(p.how))
+	}
 	how := p.how
 	if how == "" {
 		how = "start"
 	}
 	changes, err := service.Configured(ctx, settings(p.config, false), p.secrets, p.configurer(how))
 	if len(changes) > 0 {
-		p.log.Info("the configuration is in force", "how", how, "changes", changes)
+		p.log.Info("the configuration is in force", "how", how, "changes", releases.Redact(strings.Join(changes, "; ")))
 	}
 	return err
 }
@@ -221,7 +250,11 @@ func flatten(path string, v reflect.Value, reveal bool, into map[string]string) 
 		}
 	default:
 		if !v.IsZero() {
-			into[path] = fmt.Sprint(v.Interface())
+			text := fmt.Sprint(v.Interface())
+			if address, query, ok := strings.Cut(text, "?"); ok && query != "" && strings.Contains(address, "://") {
+				text = address + "?…" // where secrets may stand
+			}
+			into[path] = text
 		}
 	}
 }

@@ -46,6 +46,7 @@ type process struct {
 	hangups  chan os.Signal
 	ready    bool     // this round got as far as serving
 	reloaded *Config  // the round has ended in favour of this one
+	fellBack bool     // the newest did not work, and this is the one before
 	how      string   // it came: by the file, by SIGHUP
 	secrets  []string // keys of secrets that it changes
 	refused  error    // what is wrong with the newest configuration
@@ -61,14 +62,14 @@ const (
 // run starts everything, serves until the context ends or the console's input does, and stops in order.
 func (p *process) run(ctx context.Context) (err error) {
 	p.ready = false
-	if err := bolt.ClearScratch(p.config.DataDir()); err != nil {
-		return err
-	}
 	db, err := bolt.Open(p.config.Storage.Bolt, time.Now)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := bolt.ClearScratch(p.config.Storage.Bolt.Path); err != nil {
+		return err
+	}
 
 	repositories, closeAll, err := p.openRepositories()
 	defer closeAll()
@@ -102,11 +103,8 @@ func (p *process) run(ctx context.Context) (err error) {
 	service = releases.NewService(releases.Parts{
 		Store: db, Renderer: renderer, Repositories: repositories, Environments: environments, Policies: policies, Access: members, Zone: p.config.zone(),
 		Secrets: releases.SecretFilter{Names: p.config.Ingest.DropVariables}, Now: time.Now, Log: p.log, Loops: loops,
-		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(p.config.DataDir()) },
+		Scratch: func() (releases.Store, func() error, error) { return bolt.Scratch(p.config.Storage.Bolt.Path) },
 	})
-	if err := p.configured(ctx, service); err != nil {
-		return err
-	}
 	router := commands.NewRouter(service, members, p.config.zone(), time.Now, p.log)
 	inbox := commands.NewInbox(db, router, time.Now, p.log)
 	platforms := map[string]notify.Platform{}
@@ -132,6 +130,9 @@ func (p *process) run(ctx context.Context) (err error) {
 	}, db.Pending)
 	edges, err := p.listen(ctx, service, members, db, loops, metrics, chat)
 	if err != nil {
+		return err
+	}
+	if err := p.configured(ctx, service); err != nil {
 		return err
 	}
 
@@ -340,6 +341,9 @@ func tellTheLast(db *bolt.DB) {
 	}
 }
 
+// errLingers says that a part of the process did not end: another round must not begin beside it.
+var errLingers = errors.New("the work in hand did not end in time; it is taken up again at the next start")
+
 func within(limit time.Duration, wait func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- wait() }()
@@ -347,7 +351,7 @@ func within(limit time.Duration, wait func() error) error {
 	case err := <-done:
 		return err
 	case <-time.After(limit):
-		return errors.New("the work in hand did not end in time; it is taken up again at the next start")
+		return errLingers
 	}
 }
 
@@ -368,11 +372,11 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	}}
 	e := &edges{}
 	var err error
-	p.sockets.drop(p.config.Server.Listen, p.config.Server.AdminListen)
-	if e.api, err = p.sockets.listen(ctx, p.config.Server.Listen); err != nil {
+	p.sockets.drop("api "+p.config.Server.Listen, "admin "+p.config.Server.AdminListen)
+	if e.api, err = p.sockets.listen(ctx, "api "+p.config.Server.Listen); err != nil {
 		return nil, fmt.Errorf("server.listen: %w", err)
 	}
-	if e.admin, err = p.sockets.listen(ctx, p.config.Server.AdminListen); err != nil {
+	if e.admin, err = p.sockets.listen(ctx, "admin "+p.config.Server.AdminListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("server.adminListen: %w", err), e.api.Close())
 	}
 	public := http.NewServeMux()
@@ -406,7 +410,10 @@ func (e *edges) serve(ctx context.Context, converse func(context.Context) error)
 			<-ctx.Done()
 			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), edgesWithin)
 			defer cancel()
-			return e.servers[i].Shutdown(ending)
+			if err := e.servers[i].Shutdown(ending); err != nil { // somebody is slower than we can wait
+				return errors.Join(err, e.servers[i].Close())
+			}
+			return nil
 		})
 	}
 	group.Go(func() error {

@@ -16,11 +16,15 @@ func runNote(id string) Note { return Note{Key: "run/" + id, RunOf: id} }
 
 // inSummary reports whether the summary of a policy's run is all that people need to see of its release.
 func inSummary(r releases.Release) bool {
-	return r.Run != "" && r.Asked.IsZero() && r.Status != releases.Failed && !broken(r) && !r.Needs(releases.BlockVotes)
+	return r.Run != "" && r.Asked.IsZero() && r.Status != releases.Failed && r.Glass == nil && !r.Needs(releases.BlockVotes)
 }
 
-// maxRunLines is how many apps a summary lists.
-const maxRunLines = 30
+// Bounds of a summary: how many apps it lists, and how much of all it says, in characters.
+const (
+	maxRunLines = 30
+	maxRunLine  = 220
+	maxRunText  = 2500
+)
 
 // Summary shows what a policy has made of a tick: a line for each app of which there is something to say.
 func Summary(v releases.RunView, zone *time.Location) bot.Message {
@@ -39,12 +43,14 @@ func Summary(v releases.RunView, zone *time.Location) bot.Message {
 	if v.Why != "" {
 		lines = append(lines, strings.ToUpper(v.Why[:1])+v.Why[1:]+".")
 	}
+	said := 0
 	for i, r := range rows {
-		if i == maxRunLines {
-			lines = append(lines, fmt.Sprintf("and %d more", len(rows)-maxRunLines))
+		text := short(r.text)
+		if said += len(text); i == maxRunLines || said > maxRunText {
+			lines = append(lines, fmt.Sprintf("and %d more", len(rows)-i))
 			break
 		}
-		lines = append(lines, r.text)
+		lines = append(lines, text)
 	}
 	if rest := quietly(v.Run); rest != "" {
 		lines = append(lines, rest)
@@ -67,11 +73,23 @@ func Summary(v releases.RunView, zone *time.Location) bot.Message {
 	return m
 }
 
+// short is the first line of a text, and no more than fits.
+func short(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	if runes := []rune(text); len(runes) > maxRunLine {
+		text = string(runes[:maxRunLine]) + "…"
+	}
+	return text
+}
+
 func runTitle(v releases.RunView) string {
-	fired := 0
+	fired, stopped := 0, 0
 	for _, l := range v.Lines {
-		if l.Fires {
+		switch {
+		case l.Fires:
 			fired++
+		case l.Skip == releases.SkipGate:
+			stopped++
 		}
 	}
 	switch {
@@ -79,6 +97,8 @@ func runTitle(v releases.RunView) string {
 		return fmt.Sprintf("%s did not run: its time was missed, and it leaves missed ones out", v.Policy)
 	case v.Fate == releases.Overlapped:
 		return fmt.Sprintf("%s did not run again", v.Policy)
+	case fired == 0 && stopped > 0:
+		return fmt.Sprintf("%s: stopped by its gates, from %s to %s", v.Policy, v.From, v.To)
 	case fired == 0:
 		return fmt.Sprintf("%s: nothing to release from %s to %s", v.Policy, v.From, v.To)
 	case fired == 1:
@@ -90,10 +110,10 @@ func runTitle(v releases.RunView) string {
 // The order of a summary's lines.
 const (
 	rankFailed = iota
+	rankStopped
 	rankWaits
 	rankMoving
 	rankReleased
-	rankStopped
 	rankSkipped
 )
 
@@ -117,6 +137,9 @@ func runLine(l releases.Line, v releases.RunView) (rank int, text string) {
 	name += " (" + r.ID + ")"
 	switch r.Status {
 	case releases.Published:
+		if r.RolledBack {
+			return rankStopped, "– " + name + ": released, and rolled back since"
+		}
 		return rankReleased, "✓ " + name + ": released"
 	case releases.Unchanged:
 		return rankReleased, "✓ " + name + ": nothing to change"

@@ -56,10 +56,7 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		return nil, nil, false, err
 	}
 	targets, decided := s.cleanups(newest, d.Branch)
-	if d.By.Via != ViaWebhook { // whose calls are signed
-		if len(targets) == 0 {
-			return nil, decided, true, nil // nobody needs a right for nothing
-		}
+	if d.By.Via != ViaWebhook && len(targets) > 0 { // git hosts' calls are signed; nobody needs a right for nothing
 		if d.By, err = s.mayShip(ctx, targets, d.By); err != nil {
 			record := s.by(d.By, "branch.deleted")
 			record.Detail = d.Repository + " " + d.Branch

@@ -138,7 +138,7 @@ func (s *Service) rehearse(at time.Time, c Changed) (r *rehearsal, end func() er
 }
 
 // maxMoments bounds a rehearsal.
-const maxMoments = 200_000
+const maxMoments = 100_000
 
 // until plays what happens up to a moment.
 func (r *rehearsal) until(ctx context.Context, end time.Time) error {

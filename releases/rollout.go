@@ -22,7 +22,7 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 	if err != nil {
 		return 0, err
 	}
-	if r.By, err = s.mayShip(ctx, nil, r.By); err != nil {
+	if r.By, err = s.mayShip(ctx, []Target{{App: AllApps, Env: env.Name}}, r.By); err != nil {
 		return 0, err
 	}
 	var lives []Live

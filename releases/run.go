@@ -84,6 +84,9 @@ func (r Run) says() string {
 	b.WriteString(string(r.Fate))
 	for _, l := range r.Lines {
 		b.WriteString("\n" + l.App + " " + l.Version + " " + l.Skip + l.Release)
+		for _, g := range l.Gates {
+			b.WriteString(" " + g.Name + " " + string(g.Verdict))
+		}
 	}
 	return b.String()
 }

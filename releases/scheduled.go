@@ -31,6 +31,14 @@ type Source struct {
 	Branch, Tag string        // globs
 }
 
+// Fits reports whether a version is of the source's branch or tag.
+func (s Source) Fits(v Version) bool {
+	if s.Tag != "" {
+		return v.Event == EventTag && matchOne(s.Tag, v.Tag)
+	}
+	return (v.Event == EventPush || v.Event == "") && matchOne(s.Branch, v.Branch)
+}
+
 func (s Source) String() string {
 	switch {
 	case s.Environment != "":
@@ -214,10 +222,18 @@ func (p Policy) refused(c *Candidate, now time.Time) (skip, reason string) {
 		return SkipRolledBack, fmt.Sprintf("%s was rolled back from %s (%s); a person may release it again", o.Version.Short(), p.To, o.ID)
 	case o.Status == Rejected || o.Status == Cancelled:
 		return SkipRefused, fmt.Sprintf("%s of it was %s (%s); a person may release it", o.ID, o.Status, o.Reason)
-	case now.Truncate(time.Minute).Sub(o.Updated.Truncate(time.Minute)) < patience && !o.Updated.After(now): // as with soak
+	case now.Truncate(time.Minute).Sub(o.ended().Truncate(time.Minute)) < patience && !o.ended().After(now): // as with soak
 		return SkipFailed, fmt.Sprintf("%s of it %s (%s); the policy asks again after %s, /gimlet retry %s does now", o.ID, o.Status, o.Reason, span(patience), o.ID)
 	}
 	return "", ""
+}
+
+// ended is when the release was over.
+func (r Release) ended() time.Time {
+	if r.Status == Expired && !r.Expires.IsZero() {
+		return r.Expires
+	}
+	return r.Updated
 }
 
 // unready is what time brings.
@@ -261,6 +277,11 @@ func units(n time.Duration, unit string, rest time.Duration, smaller string) str
 		return fmt.Sprintf("%d%s", n, unit)
 	}
 	return fmt.Sprintf("%d%s%d%s", n, unit, rest, smaller)
+}
+
+// Runs reports whether the policy runs at the moment: at a tick, or within its jitter after one.
+func (p Policy) Runs(at time.Time) bool {
+	return !p.Schedule.Last(at.Add(-max(p.Jitter, time.Second)), at).IsZero()
 }
 
 // Delay is how long after its tick a run begins: spread over the jitter, the same whenever it is asked for.

@@ -209,7 +209,18 @@ func (c *scheduler) take(tx Tx, p Policy, asOf time.Time) (made int, err error) 
 		return 0, err
 	}
 	c.began(run.ID)
-	return made, errors.Join(c.settled(tx, run, true), tx.PruneRuns(p.Name, c.keep))
+	if err := c.settled(tx, run, true); err != nil {
+		return 0, err
+	}
+	open, err := tx.OpenReleases()
+	if err != nil {
+		return 0, err
+	}
+	needed := map[string]bool{} // a summary follows its releases to their end
+	for _, r := range open {
+		needed[r.Run] = true
+	}
+	return made, tx.PruneRuns(p.Name, c.keep, needed)
 }
 
 func missedText(step tickStep, by time.Duration) string {
@@ -294,7 +305,7 @@ func (c *scheduler) settled(tx Tx, run Run, begun bool) error {
 		}
 		c.log.Info("policy "+string(run.Fate), "policy", run.Policy, "due", run.Due, "apps", run.summary())
 	}
-	news := slices.ContainsFunc(run.Lines, func(l Line) bool { return l.Fires || len(l.Gates) > 0 })
+	news := slices.ContainsFunc(run.Lines, func(l Line) bool { return l.Fires })
 	if !news && (len(before) > 0 && before[0].says() == run.says() || len(before) == 0 && len(run.Lines) == 0) {
 		return nil
 	}

@@ -34,8 +34,8 @@ type PolicyTx interface {
 	// Runs returns the newest runs of a policy, newest first; OpenRuns those of all that have not ended.
 	Runs(policy string, limit int) ([]Run, error)
 	OpenRuns() ([]Run, error)
-	// PruneRuns removes the policy's runs but the newest.
-	PruneRuns(policy string, keep int) error
+	// PruneRuns removes the policy's runs but the newest, and but those that are needed.
+	PruneRuns(policy string, keep int, needed map[string]bool) error
 	// PutDeletion remembers when a branch was deleted; Deletions returns those since a moment, by repository and branch with a
 	// space in between.
 	PutDeletion(repository, branch string, at time.Time) error

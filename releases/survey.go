@@ -197,13 +197,7 @@ func (s *survey) matching(from Source, target Target, until time.Time) (*Shipped
 	if !strings.ContainsAny(pattern, `!*?[{\`) {
 		q.Branch, q.Tag = from.Branch, from.Tag
 	}
-	word := func(v Version) string {
-		if from.Tag != "" {
-			return v.Tag
-		}
-		return v.Branch
-	}
-	return versions{tx: s.tx, target: target}.newest(q, func(v Version) bool { return matchOne(pattern, word(v)) })
+	return versions{tx: s.tx, target: target}.newest(q, from.Fits)
 }
 
 // onItsWay are the open releases of the target.

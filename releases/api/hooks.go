@@ -132,16 +132,18 @@ func (s *Server) fromGitHub(r *http.Request, body []byte) (*releases.Deletion, e
 		body = []byte(form.Get("payload"))
 	}
 	var told struct {
-		Ref        string `json:"ref"`
-		RefType    string `json:"ref_type"`
-		Repository struct {
+		Ref     string `json:"ref"`
+		RefType string `json:"ref_type"`
+		// MasterBranch is in calls about branches that were created, which look the same. The event's name is not signed.
+		MasterBranch *string `json:"master_branch"`
+		Repository   struct {
 			FullName string `json:"full_name"`
 		} `json:"repository"`
 	}
 	if err := json.Unmarshal(body, &told); err != nil {
 		return nil, releases.Wrap(releases.Invalid, err, "the body cannot be read")
 	}
-	if told.RefType != "branch" {
+	if told.RefType != "branch" || told.MasterBranch != nil {
 		return nil, nil
 	}
 	return &releases.Deletion{

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -117,12 +118,12 @@ func (s *Server) postForecast(_ http.ResponseWriter, r *http.Request) (int, any,
 	if err != nil {
 		return 0, nil, err
 	}
-	done, err := s.rehearse()
+	ctx, done, err := s.rehearse(r)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer done()
-	f, err := s.service.Forecast(r.Context(), time.Now().Add(time.Duration(days)*24*time.Hour), c)
+	f, err := s.service.Forecast(ctx, time.Now().Add(time.Duration(days)*24*time.Hour), c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -148,12 +149,12 @@ func (s *Server) postBacktest(_ http.ResponseWriter, r *http.Request) (int, any,
 	if err != nil {
 		return 0, nil, err
 	}
-	done, err := s.rehearse()
+	ctx, done, err := s.rehearse(r)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer done()
-	b, err := s.service.Backtest(r.Context(), time.Now().Add(-time.Duration(days)*24*time.Hour), c)
+	b, err := s.service.Backtest(ctx, time.Now().Add(-time.Duration(days)*24*time.Hour), c)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -168,12 +169,19 @@ func (s *Server) postBacktest(_ http.ResponseWriter, r *http.Request) (int, any,
 	return http.StatusOK, answer, nil
 }
 
-// rehearse lets one rehearsal happen at a time: each has a store of its own.
-func (s *Server) rehearse() (done func(), err error) {
+// rehearseWithin is less than callers wait.
+const rehearseWithin = 50 * time.Second
+
+// rehearse lets one rehearsal happen at a time, and not for long: each has a store of its own. It takes the admin token.
+func (s *Server) rehearse(r *http.Request) (ctx context.Context, done func(), err error) {
+	if !caller(r).Root {
+		return nil, nil, releases.Errorf(releases.NotAllowed, "looking ahead and back takes the admin token: it is hard work for the server")
+	}
 	select {
 	case s.rehearsing <- struct{}{}:
-		return func() { <-s.rehearsing }, nil
+		ctx, cancel := context.WithTimeout(r.Context(), rehearseWithin)
+		return ctx, func() { cancel(); <-s.rehearsing }, nil
 	default:
-		return nil, releases.Errorf(releases.Unavailable, "somebody else looks ahead or back right now; try again in a moment")
+		return nil, nil, releases.Errorf(releases.Unavailable, "somebody else looks ahead or back right now; try again in a moment")
 	}
 }

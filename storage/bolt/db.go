@@ -20,6 +20,7 @@ type DB struct {
 	now     func() time.Time
 	writes  chan *write
 	done    chan struct{}
+	closing chan struct{} // no write is taken any more
 	arrived chan struct{} // an outcome was committed
 }
 
@@ -84,7 +85,7 @@ func Open(c Config, now func() time.Time) (*DB, error) {
 	if err := file.Update(prepare); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", c.Path, err), file.Close())
 	}
-	db := &DB{bolt: file, now: now, writes: make(chan *write), done: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	db := &DB{bolt: file, now: now, writes: make(chan *write), done: make(chan struct{}), closing: make(chan struct{}), arrived: make(chan struct{}, 1)}
 	go db.writeLoop()
 	return db, nil
 }
@@ -125,7 +126,7 @@ func OpenReadOnly(path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	db := &DB{bolt: file, now: time.Now, writes: make(chan *write), done: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	db := &DB{bolt: file, now: time.Now, writes: make(chan *write), done: make(chan struct{}), closing: make(chan struct{}), arrived: make(chan struct{}, 1)}
 	close(db.done)
 	err = db.bolt.View(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketMeta, bucketAudit} {
@@ -143,7 +144,7 @@ func OpenReadOnly(path string) (*DB, error) {
 
 // Close waits for the writes in hand and closes the file. No Update may start after it.
 func (db *DB) Close() error {
-	close(db.writes)
+	close(db.closing)
 	<-db.done
 	return db.bolt.Close()
 }
@@ -172,6 +173,8 @@ func (db *DB) update(ctx context.Context, apply func(*transaction) error) error 
 	w := &write{apply: apply, err: make(chan error, 1)}
 	select {
 	case db.writes <- w:
+	case <-db.closing:
+		return releases.Errorf(releases.Unavailable, "the store is closed")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -184,15 +187,18 @@ const maxGroup = 256
 
 func (db *DB) writeLoop() {
 	defer close(db.done)
-	for first := range db.writes {
-		group := []*write{first}
+	for {
+		var group []*write
+		select {
+		case first := <-db.writes:
+			group = append(group, first)
+		case <-db.closing:
+			return
+		}
 	collect:
 		for len(group) < maxGroup {
 			select {
-			case w, open := <-db.writes:
-				if !open {
-					break collect
-				}
+			case w := <-db.writes:
 				group = append(group, w)
 			default:
 				break collect

@@ -76,11 +76,11 @@ func (t *transaction) OpenRuns() (open []releases.Run, err error) {
 }
 
 // PruneRuns removes the policy's ended runs but the newest.
-func (t *transaction) PruneRuns(policy string, keep int) error {
+func (t *transaction) PruneRuns(policy string, keep int, needed map[string]bool) error {
 	var old [][]byte
 	n := 0
 	err := t.back(policy, func(name, _ []byte) (bool, error) {
-		if n++; n > keep && t.tx.Bucket(bucketOpenRuns).Get(name) == nil {
+		if n++; n > keep && !needed[string(name)] && t.tx.Bucket(bucketOpenRuns).Get(name) == nil {
 			old = append(old, bytes.Clone(name))
 		}
 		return true, nil

@@ -77,9 +77,11 @@ func testPolicies(t *testing.T, s Store) {
 		first, err1 := tx.Hear("github 1", start)
 		again, err2 := tx.Hear("github 1", start.Add(1000*time.Hour))
 		same("heard", []bool{first, again}, []bool{true, false})
-		return errors.Join(err1, err2, tx.PruneRuns("nightly", 2), tx.PruneRuns("night", 0), tx.PutRun(run("nightly", 5, true)), tx.ClearPolicyState("night"), tx.ClearLive("policies-web", "staging"))
+		return errors.Join(err1, err2, tx.PruneRuns("nightly", 2, nil), tx.PruneRuns("night", 0, map[string]bool{run("night", 3, true).ID: true}), tx.PutRun(run("nightly", 5, true)), tx.ClearPolicyState("night"), tx.ClearLive("policies-web", "staging"))
 	})
 	view(t, s, func(tx releases.Tx) error {
+		needed, err0 := tx.Runs("night", 100)
+		same("what is needed is left", needed, []releases.Run{run("night", 3, true), run("night", 0, false)})
 		left, err1 := tx.Runs("nightly", 100)
 		same("runs that are left", left, []releases.Run{run("nightly", 5, true), run("nightly", 4, true)})
 		open, err2 := tx.OpenRuns()
@@ -88,6 +90,6 @@ func testPolicies(t *testing.T, s Store) {
 		same("states that are left", states, []releases.PolicyState{state})
 		live, err4 := tx.Live("policies-web", "staging")
 		same("nothing is live", live, (*releases.Live)(nil))
-		return errors.Join(err1, err2, err3, err4)
+		return errors.Join(err0, err1, err2, err3, err4)
 	})
 }
