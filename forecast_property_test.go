@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	policySets = flag.Int("policysets", 6, "how many random sets of policies are foretold")
+	policySets = flag.Int("policysets", 4, "how many random sets of policies are foretold")
 	policySeed = flag.Uint64("policyseed", 0, "foretell only the set with this seed")
 )
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gimletd/bot"
@@ -359,6 +360,38 @@ func within(limit time.Duration, wait func() error) error {
 type edges struct {
 	api, admin net.Listener
 	servers    []*http.Server
+	fresh      fresh
+}
+
+// fresh are the connections that were taken and have said nothing yet. A server that shuts down drops what they say.
+type fresh struct {
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+// note is for http.Server.ConnState.
+func (f *fresh) note(c net.Conn, state http.ConnState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if state == http.StateNew {
+		f.conns[c] = true
+		return
+	}
+	delete(f.conns, c)
+}
+
+// settle waits a moment until all have said what they came for.
+func (f *fresh) settle() {
+	const patience, step = time.Second, 5 * time.Millisecond
+	for waited := time.Duration(0); waited < patience; waited += step {
+		f.mu.Lock()
+		n := len(f.conns)
+		f.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		time.Sleep(step)
+	}
 }
 
 func (p *process) listen(ctx context.Context, service *releases.Service, members commands.Members, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chat *slack.Slack) (*edges, error) {
@@ -370,7 +403,7 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
 	}}
-	e := &edges{}
+	e := &edges{fresh: fresh{conns: map[net.Conn]bool{}}}
 	var err error
 	p.sockets.drop("api "+p.config.Server.Listen, "admin "+p.config.Server.AdminListen)
 	if e.api, err = p.sockets.listen(ctx, "api "+p.config.Server.Listen); err != nil {
@@ -387,7 +420,7 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	for _, handler := range []http.Handler{public, admin.Handler()} {
 		e.servers = append(e.servers, &http.Server{
 			Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug), ConnState: e.fresh.note,
 		})
 	}
 	return e, nil
@@ -401,7 +434,7 @@ func (e *edges) serve(ctx context.Context, converse func(context.Context) error)
 	defer stop()
 	for i, listener := range []net.Listener{e.api, e.admin} {
 		group.Go(func() error {
-			if err := e.servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := e.servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			return nil
@@ -410,7 +443,11 @@ func (e *edges) serve(ctx context.Context, converse func(context.Context) error)
 			<-ctx.Done()
 			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), edgesWithin)
 			defer cancel()
-			if err := e.servers[i].Shutdown(ending); err != nil { // somebody is slower than we can wait
+			if err := listener.Close(); err != nil {
+				return err
+			}
+			e.fresh.settle()
+			if err := e.servers[i].Shutdown(ending); err != nil && !errors.Is(err, net.ErrClosed) { // somebody is slower than we can wait
 				return errors.Join(err, e.servers[i].Close())
 			}
 			return nil
