@@ -2,6 +2,7 @@ package releases
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,6 +14,9 @@ func (e Explanation) Answer(app, env string, now time.Time, zone *time.Location)
 		return fmt.Sprintf("No artifact of %s is for %s any more, so there is nothing newer to release.", app, env)
 	}
 	newest := e.Shipped[0]
+	if i := slices.IndexFunc(e.Shipped, func(a *Shipped) bool { return a.Version.Event != EventPR }); i >= 0 {
+		newest = e.Shipped[i] // a pull request's is meant only when there is no other
+	}
 	name := newest.Version.Short()
 	if e.Live != nil && e.Live.ArtifactID == newest.ID {
 		return fmt.Sprintf("%s, the newest version, is live in %s since %s; %s released it.", name, env, Moment(e.Live.At, zone), e.Live.By)
