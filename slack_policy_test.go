@@ -27,7 +27,7 @@ func policyScenarios() []scenario {
 	return []scenario{
 		{name: "a policy's run is one message with a line for each app", setting: everyMinute(""), play: func(x *scene) {
 			// Both versions are to be live in staging before the same tick.
-			x.Await(time.Minute, func() bool { return time.Now().Second() < 40 })
+			x.Await(time.Minute, func() bool { return time.Now().Second() < 20 })
 			staged(x, "web", "1111111")
 			staged(x, "api", "2222222")
 			m := find(x, "promotion: 2 apps from staging to production")
