@@ -221,58 +221,29 @@ func (r *rehearsal) next(ctx context.Context) (next time.Time, err error) {
 	if len(r.feed) > 0 {
 		could(r.feed[0].at)
 	}
-	err = r.store.View(ctx, func(tx Tx) error {
-		open, err := tx.OpenReleases()
-		if err != nil {
-			return err
-		}
-		for _, o := range open {
-			could(o.Expires)
-		}
-		locks, err := tx.Locks("")
-		for _, l := range locks {
-			could(l.Until)
-		}
-		return err
-	})
-	for _, e := range r.environments {
-		if err != nil {
-			return next, err
-		}
-		could(r.watcher.opened[e.Name].Add(e.Pause))
-		for _, f := range e.Freezes {
-			_, until, in := f.Window.At(r.at)
-			if in {
-				could(until)
-			}
-			if from, _, ok := f.Window.Next(r.at); ok {
-				could(from)
-			}
-		}
-		err = r.store.View(ctx, func(tx Tx) error { return endsIn(tx, e, could) })
-	}
-	return next, err
-}
-
-// endsIn tells when freezes and previews of an environment end.
-func endsIn(tx Tx, e Environment, could func(time.Time)) error {
-	freezes, err := tx.Freezes(e.Name)
+	changes, err := r.watcher.next(ctx)
 	if err != nil {
-		return err
+		return next, err
 	}
-	for _, f := range freezes {
-		could(f.Until)
-	}
-	if e.Previews.TTL == 0 {
-		return nil
-	}
-	lives, err := tx.Lives(e.Name)
-	for _, l := range lives {
-		if l.Preview != "" {
-			could(l.At.Add(e.Previews.TTL))
+	could(changes)
+	err = r.store.View(ctx, func(tx Tx) error {
+		for _, e := range r.environments {
+			if e.Previews.TTL == 0 {
+				continue
+			}
+			lives, err := tx.Lives(e.Name)
+			if err != nil {
+				return err
+			}
+			for _, l := range lives {
+				if l.Preview != "" {
+					could(l.At.Add(e.Previews.TTL))
+				}
+			}
 		}
-	}
-	return err
+		return nil
+	})
+	return next, err
 }
 
 // puts makes the folder as a release that is live wrote it.

@@ -11,19 +11,74 @@ import (
 // watch looks at what time changes: what waits for too long, what is no longer kept back, locks and freezes that begin
 // and end, reviews that are due.
 func (s *Service) watch(ctx context.Context) error {
-	tick := time.NewTicker(s.heartbeat)
-	defer tick.Stop()
 	w := watcher{Service: s, opened: map[string]time.Time{}, doubts: newRetries()}
 	for {
 		err := w.look(ctx)
-		s.loops.Beat("watch", s.now(), err)
+		next, later := w.next(ctx)
+		s.loops.Beat("watch", s.now(), errors.Join(err, later))
+		wait := s.heartbeat
+		if !next.IsZero() {
+			wait = max(min(wait, next.Sub(s.now())), time.Millisecond)
+		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-s.watching:
 		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return nil
 		}
 	}
+}
+
+// next is the next moment at which something changes by itself: what waits has waited for too long, locks and freezes begin or
+// end, the pause between two releases is over. It is the zero time when there is none.
+func (w watcher) next(ctx context.Context) (next time.Time, err error) {
+	now := w.now()
+	could := func(at time.Time) {
+		if at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	err = w.store.View(ctx, func(tx Tx) error {
+		next = time.Time{}
+		open, err := tx.OpenReleases()
+		if err != nil {
+			return err
+		}
+		for _, r := range open {
+			could(r.Expires)
+		}
+		locks, err := tx.Locks("")
+		if err != nil {
+			return err
+		}
+		for _, l := range locks {
+			could(l.Until)
+		}
+		for _, e := range w.environments {
+			could(w.opened[e.Name].Add(e.Pause))
+			freezes, err := tx.Freezes(e.Name)
+			if err != nil {
+				return err
+			}
+			for _, f := range freezes {
+				could(f.Until)
+			}
+			for _, f := range e.Freezes {
+				if _, until, in := f.Window.At(now); in {
+					could(until)
+				}
+				if from, _, ok := f.Window.Next(now); ok {
+					could(from)
+				}
+			}
+		}
+		return nil
+	})
+	return next, err
 }
 
 // watcher remembers when it last let a queued release of an environment go on, and of which ones that cannot be told.
