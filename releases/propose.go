@@ -106,17 +106,22 @@ func (s *Service) replaceWaiting(tx Tx, newer Release) (kept string, err error) 
 		if r.App != newer.App || r.Env != newer.Env || r.Status != Waiting || r.ID == newer.ID {
 			continue
 		}
-		alive := !r.expired(s.now())
-		if alive && newer.Kind == KindRelease && r.Key > newer.Key {
+		if r.expired(s.now()) { // and nobody has looked yet
+			if _, err := s.expire(tx, r); err != nil {
+				return "", err
+			}
+			continue
+		}
+		if newer.Kind == KindRelease && r.Key > newer.Key {
 			return fmt.Sprintf("%s was asked for later, and waits", r.ID), nil
 		}
-		if alive && newer.Kind == KindRelease && r.Kind == KindRelease && r.ArtifactID == newer.ArtifactID {
+		if newer.Kind == KindRelease && r.Kind == KindRelease && r.ArtifactID == newer.ArtifactID {
 			return fmt.Sprintf("%s asks for the same already; its votes count", r.ID), nil
 		}
-		if alive && newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
+		if newer.Policy != "" && backwards(&Live{Version: r.Version}, newer.Version) != "" {
 			return fmt.Sprintf("%s of the newer %s waits; automation never goes backwards", r.ID, r.Version.Short()), nil
 		}
-		if alive && newer.Policy != "" && (r.Kind == KindRollback || (newer.Run != "" && r.RequestedBy.Via != ViaPolicy)) {
+		if newer.Policy != "" && (r.Kind == KindRollback || (newer.Run != "" && r.RequestedBy.Via != ViaPolicy)) {
 			return fmt.Sprintf("%s by %s waits; a policy does not take its place", r.ID, r.RequestedBy.Name), nil
 		}
 		reason := fmt.Sprintf("%s of %s by %s took its place", newer.ID, newer.Version.Short(), newer.RequestedBy.Name)

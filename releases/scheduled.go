@@ -208,7 +208,8 @@ const patience = 6 * time.Hour
 func (p Policy) refused(c *Candidate, now time.Time) (skip, reason string) {
 	for _, o := range c.Open {
 		switch {
-		case o.Status == Waiting && o.expired(now): // and nobody has looked yet
+		case o.Status == Waiting && o.expired(now) && o.ArtifactID != c.ArtifactID: // over, and nobody has looked yet
+		case o.Status == Waiting && o.expired(now):
 			return SkipFailed, fmt.Sprintf("%s of it found too few votes in time; the policy asks again after %s", o.ID, span(patience))
 		case o.Kind != KindCleanup && o.ArtifactID == c.ArtifactID:
 			return SkipOpen, fmt.Sprintf("%s asks for it already and is %s", o.ID, o.Status)
