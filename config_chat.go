@@ -69,7 +69,7 @@ func (c SlackConfig) socketMode() bool { return c.AppToken != "" }
 func (c SlackConfig) adapter(whole Config) slack.Config {
 	s := slack.Config{
 		BotToken: c.BotToken.Reveal(), AppToken: c.AppToken.Reveal(), SigningSecret: c.SigningSecret.Reveal(), APIURL: c.APIURL,
-		Commands: slack.Commands{Release: c.Commands.Release, Rollback: c.Commands.Rollback, Gimlet: c.Commands.Gimlet},
+		Commands: bot.Names{Release: c.Commands.Release, Rollback: c.Commands.Rollback, Gimlet: c.Commands.Gimlet},
 	}
 	for _, channel := range whole.channels() {
 		if strings.HasPrefix(channel, slack.Platform+":") {

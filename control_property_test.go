@@ -181,7 +181,12 @@ func (g *modelGroups) User(_ context.Context, id string) (bot.User, error) {
 	return bot.User{Platform: "chat", ID: id, Name: id, Email: id + "@example.com"}, nil
 }
 
-func (g *modelGroups) Members(_ context.Context, group string, _ time.Time) (ids []string, err error) {
+func (g *modelGroups) Member(ctx context.Context, group, user string, _ time.Time) (bool, error) {
+	members, err := g.Members(ctx, group)
+	return slices.Contains(members, user), err
+}
+
+func (g *modelGroups) Members(_ context.Context, group string) (ids []string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.down {

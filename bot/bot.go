@@ -38,8 +38,10 @@ type Choice struct{ Word, Label string }
 type Directory interface {
 	// User completes what is known of a user by their id.
 	User(ctx context.Context, id string) (User, error)
-	// Members returns the ids of a group's members as they were at or after a moment. The zero moment takes what is known.
-	Members(ctx context.Context, group string, since time.Time) ([]string, error)
+	// Member reports whether a user was in a group at or after a moment. The zero moment takes what is known.
+	Member(ctx context.Context, group, user string, since time.Time) (bool, error)
+	// Members returns the ids of the people in a group, as far as they are known lately.
+	Members(ctx context.Context, group string) ([]string, error)
 }
 
 // Request is something that a person typed or clicked.

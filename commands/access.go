@@ -192,12 +192,10 @@ func (m Members) member(ctx context.Context, role Role, u bot.User, a releases.A
 		if directory == nil || account == "" || !isGroup(group) {
 			continue
 		}
-		members, lookup := directory.Members(ctx, group, since)
-		if lookup != nil {
-			err = fmt.Errorf("who is in %s:%s is not known (%w)", platform, group, lookup)
-			continue
+		var lookup error
+		if in, lookup = directory.Member(ctx, group, account, since); lookup != nil {
+			in, err = false, fmt.Errorf("who is in %s:%s is not known (%w)", platform, group, lookup)
 		}
-		in = slices.Contains(members, account)
 	}
 	return in, err
 }
@@ -331,7 +329,7 @@ func (m Members) reach(ctx context.Context, member string) (channels []bot.Chann
 	if !isGroup(id) {
 		return []bot.Channel{bot.Channel(member)}, nil
 	}
-	ids, err := directory.Members(ctx, id, time.Time{})
+	ids, err := directory.Members(ctx, id)
 	for _, id := range ids {
 		channels = append(channels, bot.Channel(platform+":"+id))
 	}
@@ -348,7 +346,7 @@ func (m Members) Check(ctx context.Context) error {
 			if directory == nil || !isGroup(group) {
 				continue
 			}
-			if _, err := directory.Members(ctx, group, time.Time{}); err != nil {
+			if _, err := directory.Members(ctx, group); err != nil {
 				all = append(all, fmt.Errorf("role %s: who is in %s is not known, so it gives nobody a right: %w", role.Name, name, err))
 			}
 		}

@@ -54,7 +54,7 @@ func (s *Slack) Check(ctx context.Context, o CheckOptions, report func(Finding))
 		say(s.checkChannel(ctx, channel), "can post in "+string(channel), "invite the bot there: /invite @GimletD")
 	}
 	for _, group := range o.Groups {
-		members, err := s.Members(ctx, group, s.now())
+		members, err := s.members(ctx, group, s.now())
 		say(err, fmt.Sprintf("user group %s has %d members", group, len(members)), "correct the name in the configuration's roles, or make the group in Slack")
 	}
 	if s.config.AppToken != "" {

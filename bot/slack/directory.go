@@ -83,9 +83,20 @@ func (u *users) put(user bot.User, now time.Time) {
 	u.all[user.ID] = knownUser{user, now}
 }
 
-// Members returns the ids of a user group's members as they were at or after the moment. Without a moment, what was
+// Member reports whether the user was in the group at or after the moment.
+func (s *Slack) Member(ctx context.Context, group, user string, since time.Time) (bool, error) {
+	members, err := s.members(ctx, group, since)
+	return slices.Contains(members, user), err
+}
+
+// Members returns the ids of a user group's members as they were lately.
+func (s *Slack) Members(ctx context.Context, group string) ([]string, error) {
+	return s.members(ctx, group, time.Time{})
+}
+
+// members returns the ids of a user group's members as they were at or after the moment. Without a moment, what was
 // known lately is enough. Those who ask at the same time share one call.
-func (s *Slack) Members(ctx context.Context, group string, since time.Time) ([]string, error) {
+func (s *Slack) members(ctx context.Context, group string, since time.Time) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	id, err := s.groups.id(ctx, s, group)
@@ -181,6 +192,8 @@ func (s *Slack) mention(ctx context.Context, name string) string {
 	switch {
 	case userID.MatchString(name):
 		return "<@" + name + ">"
+	case strings.Contains(name, ":"):
+		return "" // of another platform
 	case !strings.HasPrefix(name, "@") && !groupID.MatchString(name):
 		return escape(bot.Clean(name))
 	}

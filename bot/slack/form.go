@@ -212,7 +212,7 @@ func (s *Slack) preview(ctx context.Context, spec bot.Spec, user bot.User, chann
 			send = m.Buttons[0].Args
 		}
 		m.Buttons = nil // the form has its own
-		blocks = append(blocks, s.render(ctx).blocks(s.named(m))...)
+		blocks = append(blocks, s.render(ctx).blocks(s.config.Commands.In(m))...)
 	}
 	return blocks, send
 }

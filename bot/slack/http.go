@@ -111,7 +111,7 @@ func (s *Slack) verify(header http.Header, body []byte) error {
 	if err := v.Ensure(); err != nil {
 		return err
 	}
-	if s.replays.again(strings.ToLower(header.Get("X-Slack-Signature")), s.now()) {
+	if s.replays.Again(strings.ToLower(header.Get("X-Slack-Signature")), s.now()) {
 		return errors.New("it was there before")
 	}
 	return nil

@@ -1,6 +1,10 @@
 package slack
 
-import "strings"
+import (
+	"strings"
+
+	"gimletd/bot"
+)
 
 // Scopes are what the bot token needs, each with what it is for.
 func Scopes() [][2]string {
@@ -21,7 +25,7 @@ func Scopes() [][2]string {
 
 // Manifest is the app's manifest: https://docs.slack.dev/reference/app-manifest. Without a public URL it connects by
 // Socket Mode.
-func Manifest(c Commands, publicURL string) map[string]any {
+func Manifest(c bot.Names, publicURL string) map[string]any {
 	base := strings.TrimSuffix(publicURL, "/")
 	socket := base == ""
 	at := func(path string, into map[string]any) map[string]any {

@@ -50,7 +50,7 @@ func (s *Slack) slash(ctx context.Context, c slack.SlashCommand) (any, error) {
 	if err := s.check(ctx, c.TeamID, c.APIAppID); err != nil {
 		return nil, err
 	}
-	command, known := s.canonical(c.Command)
+	command, known := s.config.Commands.Canonical(c.Command)
 	if !known {
 		return s.ephemeral(ctx, bot.Message{Tone: bot.Warning, Title: "I do not know " + c.Command, Body: "The app's settings and slack.commands in the configuration name different commands."}), nil
 	}
@@ -141,10 +141,10 @@ func (s *Slack) pressed(ctx context.Context, c slack.InteractionCallback) error 
 		}
 		once := strings.Join([]string{place, a.ActionID, digest(a.Value), c.User.ID}, " ")
 		at := firstOf(a.ActionTs, c.ActionTs, c.TriggerID)
-		if s.clicks.again(once+" "+at, s.now()) {
+		if s.clicks.Again(once+" "+at, s.now()) {
 			return nil // delivered again; the first one is on its way
 		}
-		if s.clicks.again(once, s.now()) {
+		if s.clicks.Again(once, s.now()) {
 			continue // pressed twice
 		}
 		req := bot.Request{
@@ -152,7 +152,7 @@ func (s *Slack) pressed(ctx context.Context, c slack.InteractionCallback) error 
 		}
 		s.keepResponse(req.ID, c.ResponseURL)
 		if err := s.receiver.Receive(ctx, req); err != nil {
-			s.clicks.forget(once, once+" "+at)
+			s.clicks.Forget(once, once+" "+at)
 			return err
 		}
 	}
@@ -243,7 +243,7 @@ func (s *Slack) home(ctx context.Context, user, name string) error {
 	var blocks []slack.Block
 	r := s.render(ctx)
 	for i, m := range reply.Messages {
-		next := r.blocks(s.named(m))
+		next := r.blocks(s.config.Commands.In(m))
 		if i > 0 {
 			next = append([]slack.Block{slack.NewDividerBlock()}, next...)
 		}

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -36,35 +34,6 @@ type render struct{ mention func(name string) string }
 
 func (s *Slack) render(ctx context.Context) render {
 	return render{mention: func(name string) string { return s.mention(ctx, name) }}
-}
-
-var commandName = regexp.MustCompile(`(^|[\s(])/(release|rollback|gimlet)\b`)
-
-// named puts the names that the commands have in this workspace into what a message says of them.
-func (s *Slack) named(m bot.Message) bot.Message {
-	own := Commands{Release: "/release", Rollback: "/rollback", Gimlet: "/gimlet"}
-	if s.config.Commands == own {
-		return m
-	}
-	names := map[string]string{"release": s.config.Commands.Release, "rollback": s.config.Commands.Rollback, "gimlet": s.config.Commands.Gimlet}
-	rename := func(text string) string {
-		return commandName.ReplaceAllStringFunc(text, func(found string) string {
-			before, command, _ := strings.Cut(found, "/")
-			return before + names[command]
-		})
-	}
-	m.Title, m.Body, m.Footer = rename(m.Title), rename(m.Body), rename(m.Footer)
-	m.Fields, m.Table = slices.Clone(m.Fields), slices.Clone(m.Table)
-	for i := range m.Fields {
-		m.Fields[i].Value = rename(m.Fields[i].Value)
-	}
-	for i, row := range m.Table {
-		m.Table[i] = slices.Clone(row)
-		for j := range row {
-			m.Table[i][j] = rename(row[j])
-		}
-	}
-	return m
 }
 
 // aboutPrefix begins the id of the block that says what a message is about.
@@ -124,10 +93,12 @@ func (r render) blocks(m bot.Message) []slack.Block {
 	if len(m.Mentions) > 0 && r.mention != nil {
 		var names []string
 		for _, name := range m.Mentions[:min(len(m.Mentions), maxFields)] {
-			names = append(names, bot.Cut(r.mention(name), maxSection/maxFields-1))
+			if text := r.mention(name); text != "" {
+				names = append(names, bot.Cut(text, maxSection/maxFields-1))
+			}
 		}
-		if text := strings.Join(names, " "); strings.TrimSpace(text) != "" {
-			blocks = append(blocks, section(text))
+		if len(names) > 0 {
+			blocks = append(blocks, section(strings.Join(names, " ")))
 		}
 	}
 	for _, text := range []string{strings.Join(bot.Columns(m.Table, maxCell), "\n"), m.Code} {

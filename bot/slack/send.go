@@ -61,7 +61,7 @@ func short(text string) bool {
 }
 
 func (s *Slack) options(ctx context.Context, m bot.Message) []slack.MsgOption {
-	m, r := s.named(m), s.render(ctx)
+	m, r := s.config.Commands.In(m), s.render(ctx)
 	return []slack.MsgOption{
 		slack.MsgOptionText(fallback(m), false), slack.MsgOptionBlocks(r.blocks(m)...),
 		slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl(),
@@ -71,7 +71,7 @@ func (s *Slack) options(ctx context.Context, m bot.Message) []slack.MsgOption {
 // upload puts the message's file into the thread, with the rest of the message as its comment.
 func (s *Slack) upload(ctx context.Context, channel string, post bot.Post) (bot.Ref, error) {
 	var text strings.Builder
-	text.WriteString(fallback(s.named(post.Message)))
+	text.WriteString(fallback(s.config.Commands.In(post.Message)))
 	for _, name := range post.Mentions {
 		text.WriteString("\n" + s.mention(ctx, name))
 	}
@@ -153,7 +153,7 @@ func (s *Slack) Find(ctx context.Context, post bot.Post, since time.Time) (ref b
 func (s *Slack) Answer(ctx context.Context, req bot.Request, reply bot.Reply) error {
 	if req.Clicked && len(reply.Messages) > 0 { // with an answer before them, people mean the next click
 		once, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(req.ID, "click "), homeClick), afterOnce)
-		s.clicks.forget(once)
+		s.clicks.Forget(once)
 	}
 	if strings.HasPrefix(req.ID, homeClick) {
 		s.background(ctx, "a home page", func(ctx context.Context) error { return s.home(ctx, req.User.ID, req.User.Name) })
@@ -191,7 +191,7 @@ func (s *Slack) answer(ctx context.Context, req bot.Request, m bot.Message) erro
 
 // respond posts to a response_url. https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 func (s *Slack) respond(ctx context.Context, address string, m bot.Message) error {
-	m, r := s.named(m), s.render(ctx)
+	m, r := s.config.Commands.In(m), s.render(ctx)
 	body, err := json.Marshal(map[string]any{
 		"response_type": "ephemeral", "replace_original": false, "text": fallback(m), "blocks": r.blocks(m),
 	})

@@ -27,13 +27,10 @@ type Config struct {
 	BotToken      string
 	AppToken      string
 	SigningSecret string
-	Commands      Commands
+	Commands      bot.Names
 	APIURL        string        // ends with a slash
 	Channels      []bot.Channel // those of the configuration, by whose names requests are known
 }
-
-// Commands are the names of the slash commands.
-type Commands struct{ Release, Rollback, Gimlet string }
 
 // Slack is a connection to a workspace. It is a notify.Sender, a bot.Answerer and a bot.Directory.
 type Slack struct {
@@ -53,8 +50,8 @@ type Slack struct {
 	channels  channelNames
 	groups    groups
 	users     users
-	replays   seen // signatures
-	clicks    seen // double ones
+	replays   bot.Seen // signatures
+	clicks    bot.Seen // double ones
 	responses responses
 
 	mu         sync.Mutex
@@ -71,7 +68,7 @@ func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, 
 	s := &Slack{
 		config: c, client: client, now: now, log: log.With("component", "slack"), beat: beat,
 		limits: newLimits(now), identified: make(chan struct{}),
-		replays: seen{lifetime: replayWindow}, clicks: seen{lifetime: doubleClick}, responses: responses{urls: map[string]responseURL{}},
+		replays: bot.Seen{Lifetime: replayWindow}, clicks: bot.Seen{Lifetime: doubleClick}, responses: responses{urls: map[string]responseURL{}},
 	}
 	options := []slack.Option{slack.OptionAPIURL(c.APIURL), slack.OptionHTTPClient(client)}
 	if c.AppToken != "" {
@@ -237,19 +234,6 @@ func (s *Slack) survive(what string) {
 	if p := recover(); p != nil {
 		s.log.Error(what+" panicked", "panic", p)
 	}
-}
-
-// canonical returns the command's own name for the one that this workspace has for it.
-func (s *Slack) canonical(command string) (string, bool) {
-	switch command {
-	case s.config.Commands.Release:
-		return "/release", true
-	case s.config.Commands.Rollback:
-		return "/rollback", true
-	case s.config.Commands.Gimlet:
-		return "/gimlet", true
-	}
-	return "", false
 }
 
 func (s *Slack) user(id, name string) bot.User {
