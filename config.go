@@ -33,6 +33,7 @@ type Config struct {
 	Policies     []PolicyConfig           `yaml:"policies"`
 	Webhooks     WebhooksConfig           `yaml:"webhooks"`
 	Slack        SlackConfig              `yaml:"slack"`
+	Discord      DiscordConfig            `yaml:"discord"`
 	Notify       NotifyConfig             `yaml:"notify"`
 	Timezone     string                   `yaml:"timezone"` // of the times that people type and read
 	Log          LogConfig                `yaml:"log"`
@@ -89,6 +90,7 @@ func defaults() Config {
 		Storage:  StorageConfig{Bolt: bolt.Config{Path: "data/gimletd.db"}},
 		Ingest:   IngestConfig{MaxBody: 2 * mebibyte},
 		Slack:    slackDefaults(),
+		Discord:  discordDefaults(),
 		Timezone: "UTC",
 		Log:      LogConfig{Level: "info", Format: "json"},
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gimletd/bot"
+	"gimletd/bot/discord"
 	"gimletd/bot/slack"
 	"gimletd/commands"
 	"gimletd/releases"
@@ -15,9 +16,10 @@ import (
 
 // PersonConfig is somebody with all their accounts.
 type PersonConfig struct {
-	Name  string `yaml:"name"`
-	Email string `yaml:"email"`
-	Slack string `yaml:"slack"` // user id
+	Name    string `yaml:"name"`
+	Email   string `yaml:"email"`
+	Slack   string `yaml:"slack"`   // user id
+	Discord string `yaml:"discord"` // user id
 }
 
 // RoleConfig says what its members may do, and where.
@@ -37,27 +39,41 @@ type NotifyConfig struct {
 
 // SlackConfig is the Slack app.
 type SlackConfig struct {
-	BotToken          releases.Secret     `yaml:"botToken"`
-	BotTokenFile      string              `yaml:"botTokenFile"`
-	AppToken          releases.Secret     `yaml:"appToken"` // Socket Mode
-	AppTokenFile      string              `yaml:"appTokenFile"`
-	SigningSecret     releases.Secret     `yaml:"signingSecret"` // HTTP
-	SigningSecretFile string              `yaml:"signingSecretFile"`
-	Commands          SlackCommandsConfig `yaml:"commands"`
-	APIURL            string              `yaml:"apiURL"`
+	BotToken          releases.Secret `yaml:"botToken"`
+	BotTokenFile      string          `yaml:"botTokenFile"`
+	AppToken          releases.Secret `yaml:"appToken"` // Socket Mode
+	AppTokenFile      string          `yaml:"appTokenFile"`
+	SigningSecret     releases.Secret `yaml:"signingSecret"` // HTTP
+	SigningSecretFile string          `yaml:"signingSecretFile"`
+	Commands          CommandsConfig  `yaml:"commands"`
+	APIURL            string          `yaml:"apiURL"`
 }
 
-// SlackCommandsConfig are the names of the slash commands.
-type SlackCommandsConfig struct {
+// CommandsConfig are the names of the slash commands.
+type CommandsConfig struct {
 	Release  string `yaml:"release"`
 	Rollback string `yaml:"rollback"`
 	Gimlet   string `yaml:"gimlet"`
 }
 
-func slackDefaults() SlackConfig {
-	return SlackConfig{
-		Commands: SlackCommandsConfig{Release: "/release", Rollback: "/rollback", Gimlet: "/gimlet"}, APIURL: "https://slack.com/api/",
+func commandDefaults() CommandsConfig { return CommandsConfig(bot.OwnNames()) }
+
+func (c CommandsConfig) names() bot.Names { return bot.Names(c) }
+
+func (c CommandsConfig) validate(path string, add addFault) {
+	names := []string{c.Release, c.Rollback, c.Gimlet}
+	for i, key := range []string{"release", "rollback", "gimlet"} {
+		if !slashCommand.MatchString(names[i]) {
+			add(path+"."+key, "%q is not a slash command (a slash, and up to 31 lower-case letters, digits, '-' or '_')", names[i])
+		}
+		if slices.Index(names, names[i]) != i {
+			add(path+"."+key, "there is another command %s", names[i])
+		}
 	}
+}
+
+func slackDefaults() SlackConfig {
+	return SlackConfig{Commands: commandDefaults(), APIURL: "https://slack.com/api/"}
 }
 
 func (c SlackConfig) enabled() bool { return c.BotToken != "" }
@@ -69,7 +85,7 @@ func (c SlackConfig) socketMode() bool { return c.AppToken != "" }
 func (c SlackConfig) adapter(whole Config) slack.Config {
 	s := slack.Config{
 		BotToken: c.BotToken.Reveal(), AppToken: c.AppToken.Reveal(), SigningSecret: c.SigningSecret.Reveal(), APIURL: c.APIURL,
-		Commands: bot.Names{Release: c.Commands.Release, Rollback: c.Commands.Rollback, Gimlet: c.Commands.Gimlet},
+		Commands: c.Commands.names(),
 	}
 	for _, channel := range whole.channels() {
 		if strings.HasPrefix(channel, slack.Platform+":") {
@@ -102,7 +118,7 @@ func (c Config) roles() (all []commands.Role) {
 
 func (c Config) people() (all []commands.Person) {
 	for _, p := range c.People {
-		all = append(all, commands.Person{Name: p.Name, Email: p.Email, Accounts: map[string]string{"slack": p.Slack}})
+		all = append(all, commands.Person{Name: p.Name, Email: p.Email, Accounts: map[string]string{slack.Platform: p.Slack, discord.Platform: p.Discord}})
 	}
 	return all
 }
@@ -126,16 +142,29 @@ func (c Config) validateChat() (faults []fault) {
 	if c.Notify.Fallback != "" {
 		c.checkChannel("notify.fallback", c.Notify.Fallback, add)
 	}
-	if c.Notify.Owner != "" && (!slackUserID.MatchString(strings.TrimPrefix(c.Notify.Owner, "slack:")) || !strings.HasPrefix(c.Notify.Owner, "slack:") || !c.Slack.enabled()) {
-		add("notify.owner", "%q is not a person on a platform that is configured: slack:U…", c.Notify.Owner)
+	if c.Notify.Owner != "" && !c.isPerson(c.Notify.Owner) {
+		add("notify.owner", "%q is not a person on a platform that is configured: slack:U… or discord:<id>", c.Notify.Owner)
 	}
 	c.validateSlack(add)
+	c.validateDiscord(add)
 	c.validatePeople(add)
 	c.validateRoles(add)
 	return faults
 }
 
 type addFault func(path, format string, args ...any)
+
+// isPerson reports whether a word names somebody on a platform that is configured.
+func (c Config) isPerson(word string) bool {
+	platform, id, _ := strings.Cut(word, ":")
+	switch platform {
+	case slack.Platform:
+		return c.Slack.enabled() && slackUserID.MatchString(id)
+	case discord.Platform:
+		return c.Discord.enabled() && discordID.MatchString(id)
+	}
+	return false
+}
 
 // checkChannel refuses what is no channel, or is on a platform that is not configured.
 func (c Config) checkChannel(path, channel string, add addFault) {
@@ -147,8 +176,13 @@ func (c Config) checkChannel(path, channel string, add addFault) {
 	case platform == "slack" && slackChannelName.MatchString(name):
 	case platform == "slack":
 		add(path, "%q is not a Slack channel: slack:#name or slack:C…", channel)
+	case platform == discord.Platform && !c.Discord.enabled():
+		add(path, "%q is on Discord, which is not configured (discord.botToken is missing)", channel)
+	case platform == discord.Platform && discordID.MatchString(name):
+	case platform == discord.Platform:
+		add(path, "%q is not a Discord channel: discord:<id> (with Developer Mode on, its menu has Copy Channel ID)", channel)
 	default:
-		add(path, "%q is not a channel: console, slack:#name or slack:C…", channel)
+		add(path, "%q is not a channel: console, slack:#name, slack:C… or discord:<id>", channel)
 	}
 }
 
@@ -175,15 +209,7 @@ func (c Config) validateSlack(add addFault) {
 	if u, err := url.Parse(s.APIURL); err != nil || u.Host == "" || !strings.HasSuffix(s.APIURL, "/") {
 		add("slack.apiURL", "%q is not a URL that ends with a slash", s.APIURL)
 	}
-	names := []string{s.Commands.Release, s.Commands.Rollback, s.Commands.Gimlet}
-	for i, key := range []string{"release", "rollback", "gimlet"} {
-		if !slashCommand.MatchString(names[i]) {
-			add("slack.commands."+key, "%q is not a slash command (a slash, and up to 31 lower-case letters, digits, '-' or '_')", names[i])
-		}
-		if slices.Index(names, names[i]) != i {
-			add("slack.commands."+key, "there is another command %s", names[i])
-		}
-	}
+	s.Commands.validate("slack.commands", add)
 }
 
 func (c Config) validatePeople(add addFault) {
@@ -199,7 +225,10 @@ func (c Config) validatePeople(add addFault) {
 		if p.Slack != "" && !slackUserID.MatchString(p.Slack) {
 			add(at+".slack", "%q is not a Slack user id (U…; in a profile under ⋮, Copy member ID)", p.Slack)
 		}
-		for _, name := range []string{strings.ToLower(p.Email), p.Slack} {
+		if p.Discord != "" && !discordID.MatchString(p.Discord) {
+			add(at+".discord", "%q is not a Discord user id (with Developer Mode on, the menu on their name has Copy User ID)", p.Discord)
+		}
+		for _, name := range []string{strings.ToLower(p.Email), p.Slack, p.Discord} {
 			if name != "" && seen[name] {
 				add(at, "%s is somebody else's, too", name)
 			}
@@ -264,8 +293,13 @@ func (c Config) validateMember(path, member string, add addFault) {
 	case !ok && slices.ContainsFunc(c.People, func(p PersonConfig) bool { return strings.EqualFold(p.Email, member) }):
 	case !ok:
 		add(path, "%q is not the e-mail address of anybody in people", member)
-	case platform != "slack":
-		add(path, "%q is not a member: slack:@handle, slack:S… (a group), slack:U… (a person), console:<name>, token:<name>, or an e-mail address of people", member)
+	case platform == discord.Platform && !c.Discord.enabled():
+		add(path, "%q is on Discord, which is not configured (discord.botToken is missing)", member)
+	case platform == discord.Platform && !discordID.MatchString(id) && !discordRole.MatchString(id):
+		add(path, "%q is not a Discord role (discord:role:<id>) or person (discord:<id>)", member)
+	case platform == discord.Platform:
+	case platform != slack.Platform:
+		add(path, "%q is not a member: slack:@handle, slack:S… (a group), slack:U… (a person), discord:role:<id>, discord:<id> (a person), console:<name>, token:<name>, or an e-mail address of people", member)
 	case !c.Slack.enabled():
 		add(path, "%q is on Slack, which is not configured (slack.botToken is missing)", member)
 	case !slackUserID.MatchString(id) && !slackGroupName.MatchString(id):

@@ -265,13 +265,13 @@ func (c Config) countVoters(e EnvironmentConfig, from []string) (people map[stri
 		}
 		for _, m := range r.Members {
 			_, id, ok := strings.Cut(m, ":")
-			if ok && slackGroupName.MatchString(id) {
+			if ok && (slackGroupName.MatchString(id) || discordRole.MatchString(id)) {
 				open = true
 				continue
 			}
 			for _, p := range c.People {
-				if strings.EqualFold(p.Email, m) && p.Slack != "" {
-					m = "slack:" + p.Slack // the same person by another name
+				if strings.EqualFold(m, p.Email) || m == "slack:"+p.Slack || m == "discord:"+p.Discord {
+					m = strings.ToLower(p.Email) // the same person by another name
 				}
 			}
 			people[m] = append(people[m], r.Name)

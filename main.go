@@ -41,6 +41,7 @@ type cli struct {
 	Audit   auditGroup   `cmd:"" help:"Prove and export the audit."`
 	Token   tokenGroup   `cmd:"" help:"Make, list and revoke the tokens of the API, on a running server."`
 	Slack   slackGroup   `cmd:"" help:"Set up Slack."`
+	Discord discordGroup `cmd:"" help:"Set up Discord."`
 	Version versionCmd   `cmd:"" help:"Print the version."`
 
 	Healthcheck  healthcheck `cmd:"" hidden:"" help:"Ask a running server whether it is ready; for containers."`

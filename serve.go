@@ -18,6 +18,7 @@ import (
 
 	"gimletd/bot"
 	"gimletd/bot/console"
+	"gimletd/bot/discord"
 	"gimletd/bot/slack"
 	"gimletd/commands"
 	"gimletd/notify"
@@ -56,7 +57,7 @@ type process struct {
 // How long a shutdown may take: first the edges, then the work in hand.
 const (
 	edgesWithin = 10 * time.Second
-	slackWithin = 30 * time.Second // one call
+	chatWithin  = 30 * time.Second // one call
 	workWithin  = 40 * time.Second
 )
 
@@ -109,12 +110,12 @@ func (p *process) run(ctx context.Context) (err error) {
 	router := commands.NewRouter(service, members, p.config.zone(), time.Now, p.log)
 	inbox := commands.NewInbox(db, router, time.Now, p.log)
 	platforms := map[string]notify.Platform{}
-	chat := p.newSlack(loops)
-	if chat != nil {
-		chat.Connect(inbox, router, router)
-		inbox.AnswerBy(slack.Platform, chat)
-		members.Directories[slack.Platform] = chat
-		platforms[slack.Platform] = notify.Platform{Sender: chat, EditEvery: slack.EditEvery}
+	chats := p.newChats(loops)
+	for _, c := range chats {
+		c.Connect(inbox, router, router)
+		inbox.AnswerBy(c.platform, c)
+		members.Directories[c.platform] = c
+		platforms[c.platform] = notify.Platform{Sender: c, EditEvery: c.editEvery}
 	}
 	p.console.Settle = func(ctx context.Context) error { return p.settle(ctx, service, db) }
 	p.console.Completer = router
@@ -129,7 +130,7 @@ func (p *process) run(ctx context.Context) (err error) {
 		counts, _ := service.Open(context.Background())
 		return counts
 	}, db.Pending)
-	edges, err := p.listen(ctx, service, members, db, loops, metrics, chat)
+	edges, err := p.listen(ctx, service, members, db, loops, metrics, chats)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	defer stopWork()
 	workers, work := errgroup.WithContext(work)
 	workers.Go(func() error { return service.Run(work) })
-	if chat != nil {
+	if len(chats) > 0 {
 		workers.Go(func() error { return p.watchRoles(work, members, loops) })
 	}
 	news, stopNews := context.WithCancel(context.WithoutCancel(ctx))
@@ -160,17 +161,16 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	context.AfterFunc(work, stop) // a worker that fails ends the process
 	err = edges.serve(ctx, func(ctx context.Context) error {
-		if chat == nil {
-			return p.converse(ctx, edges, terminal, router)
-		}
 		ctx, end := context.WithCancel(ctx)
-		both, ctx := errgroup.WithContext(ctx)
-		both.Go(func() error { return chat.Run(ctx) })
-		both.Go(func() error {
+		all, ctx := errgroup.WithContext(ctx)
+		for _, c := range chats {
+			all.Go(func() error { return c.Run(ctx) })
+		}
+		all.Go(func() error {
 			defer end()
 			return p.converse(ctx, edges, terminal, router)
 		})
-		return both.Wait()
+		return all.Wait()
 	})
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), edgesWithin)
 	defer cancel()
@@ -231,13 +231,43 @@ func (p *process) watchRoles(ctx context.Context, members commands.Members, loop
 	}
 }
 
-// newSlack makes the connection to Slack, or nil when none is configured.
-func (p *process) newSlack(loops *releases.Loops) *slack.Slack {
-	c := p.config.Slack
-	if !c.enabled() {
-		return nil
+// connection is a chat platform's adapter.
+type connection interface {
+	notify.Sender
+	bot.Answerer
+	bot.Directory
+	Connect(r bot.Receiver, h bot.Handler, c bot.Completer)
+	Run(ctx context.Context) error
+	Handler() http.Handler
+}
+
+// chat is a platform that is configured.
+type chat struct {
+	connection
+	platform  string
+	editEvery time.Duration
+	calls     string // where the platform calls; "" when it is called
+}
+
+// newChats makes the connections to the chats that are configured.
+func (p *process) newChats(loops *releases.Loops) (all []chat) {
+	client := &http.Client{Timeout: chatWithin}
+	beat := func(loop string, fault error) { loops.Beat(loop, time.Now(), fault) }
+	if c := p.config.Slack; c.enabled() {
+		one := chat{platform: slack.Platform, editEvery: slack.EditEvery, connection: slack.New(c.adapter(p.config), client, time.Now, p.log, beat)}
+		if !c.socketMode() {
+			one.calls = "/slack/"
+		}
+		all = append(all, one)
 	}
-	return slack.New(c.adapter(p.config), &http.Client{Timeout: slackWithin}, time.Now, p.log, func(loop string, fault error) { loops.Beat(loop, time.Now(), fault) })
+	if c := p.config.Discord; c.enabled() {
+		one := chat{platform: discord.Platform, editEvery: discord.EditEvery, connection: discord.New(c.adapter(p.config), client, time.Now, p.log, beat)}
+		if c.PublicKey != "" {
+			one.calls = "/discord/"
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 func (p *process) openRepositories() (map[string]releases.Repository, func(), error) {
@@ -394,7 +424,7 @@ func (f *fresh) settle() {
 	}
 }
 
-func (p *process) listen(ctx context.Context, service *releases.Service, members commands.Members, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chat *slack.Slack) (*edges, error) {
+func (p *process) listen(ctx context.Context, service *releases.Service, members commands.Members, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chats []chat) (*edges, error) {
 	server := api.New(service, api.Config{
 		AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody, Identify: caller(members), Person: func(email string) bool {
 			return slices.ContainsFunc(p.config.People, func(c PersonConfig) bool { return strings.EqualFold(c.Email, email) })
@@ -414,8 +444,10 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	}
 	public := http.NewServeMux()
 	public.Handle("/", server.Handler())
-	if chat != nil && !p.config.Slack.socketMode() {
-		public.Handle("/slack/", chat.Handler())
+	for _, c := range chats {
+		if c.calls != "" {
+			public.Handle(c.calls, c.Handler())
+		}
 	}
 	for _, handler := range []http.Handler{public, admin.Handler()} {
 		e.servers = append(e.servers, &http.Server{

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"gimletd/bot/slack/slacktest"
 )
 
 // percentile is the time below which that part of the acknowledgements lies, in milliseconds.
@@ -19,12 +17,12 @@ func percentile(all []time.Duration, part float64) float64 {
 // BenchmarkAcknowledge sends 200 commands and clicks at once while the git remote hangs, and reports how long they waited
 // for their acknowledgement. Slack's limit is 3 s.
 func BenchmarkAcknowledge(b *testing.B) {
-	for _, mode := range []string{"http", "socket"} {
-		b.Run(mode, func(b *testing.B) {
+	for _, way := range []string{"http", "socket"} {
+		b.Run(way, func(b *testing.B) {
 			var all []time.Duration
 			for b.Loop() {
 				b.StopTimer()
-				x := newScene(b, mode == "socket", setting{}).begin()
+				x := newScene(b, mode{onSlack, way == "socket"}, setting{}).begin()
 				x.quietly("web", "1111111", nil)
 				m := x.Find(x.releases, "acme/web")
 				release := make(chan struct{})
@@ -39,7 +37,7 @@ func BenchmarkAcknowledge(b *testing.B) {
 						if p["type"] != nil {
 							kind = "interactions"
 						}
-						a := x.Deliver(kind, p)
+						a := x.slack.Deliver(kind, p)
 						x.ok(a)
 						took[i] = a.Took
 					})
@@ -56,14 +54,14 @@ func BenchmarkAcknowledge(b *testing.B) {
 }
 
 // burst are 200 commands and clicks.
-func (x *scene) burst(m *slacktest.Message) (payloads []map[string]any) {
+func (x *scene) burst(m *note) (payloads []map[string]any) {
 	const atOnce = 200
 	for i := range atOnce {
 		if i%2 == 0 {
-			payloads = append(payloads, x.tess.SlashPayload(x.staging, "/release web staging"))
+			payloads = append(payloads, x.tess.slack.SlashPayload(x.staging.slack, "/release web staging"))
 			continue
 		}
-		p := x.tess.ClickPayload(m, "Release web to production")
+		p := x.tess.slack.ClickPayload(m.slack, "Release web to production")
 		p["container"].(map[string]any)["message_ts"] = fmt.Sprint(i) // each on a message of its own
 		payloads = append(payloads, p)
 	}
@@ -72,7 +70,7 @@ func (x *scene) burst(m *slacktest.Message) (payloads []map[string]any) {
 
 // BenchmarkOptions loads a form's lists with 5,000 artifacts of 500 apps, and of one app, in the store.
 func BenchmarkOptions(b *testing.B) {
-	x := newScene(b, false, setting{channels: "[console]"})
+	x := newScene(b, mode{onSlack, false}, setting{channels: "[console]"})
 	x.world.chat = replaced(`{name: staging, channels: ["slack:#staging"]}`, `{name: staging, channels: [console]}`)(x.world.chat)
 	x.begin()
 	var running sync.WaitGroup
@@ -95,7 +93,7 @@ func BenchmarkOptions(b *testing.B) {
 		b.Run(c.param+"/"+c.typed, func(b *testing.B) {
 			var all []time.Duration
 			for b.Loop() {
-				options, a := x.tess.Suggest(v, c.param, c.typed)
+				options, a := x.tess.slack.Suggest(v, c.param, c.typed)
 				if len(options) == 0 {
 					b.Fatal("nothing is offered")
 				}

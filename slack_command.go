@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func (c slackCheck) Run(ctx context.Context, std streams) error {
 		return errors.New("the configuration has no slack.botToken")
 	}
 	adapter := config.Slack.adapter(config)
-	o := slack.CheckOptions{Groups: config.slackGroups(), PublicURL: config.Server.PublicURL}
+	o := slack.CheckOptions{Groups: config.groups(slack.Platform, slackGroupName), PublicURL: config.Server.PublicURL}
 	switch {
 	case c.Quiet:
 	case c.In != "":
@@ -68,29 +69,35 @@ func (c slackCheck) Run(ctx context.Context, std streams) error {
 	case len(adapter.Channels) > 0:
 		o.TestIn = adapter.Channels[0]
 	}
-	s := slack.New(adapter, &http.Client{Timeout: slackWithin}, time.Now, slog.New(slog.DiscardHandler), func(string, error) {})
-	good := s.Check(ctx, o, func(f slack.Finding) {
-		mark := "✓"
-		if !f.OK {
-			mark = "✗"
-		}
-		fmt.Fprintf(std.out, "%s %s\n", mark, f.What)
-		if f.Next != "" {
-			fmt.Fprintf(std.out, "  → %s\n", f.Next)
-		}
-	})
+	s := slack.New(adapter, &http.Client{Timeout: chatWithin}, time.Now, slog.New(slog.DiscardHandler), func(string, error) {})
+	return checked(s.Check(ctx, o, std.found))
+}
+
+// found prints what a check has found.
+func (s streams) found(f bot.Finding) {
+	mark := "✓"
+	if !f.OK {
+		mark = "✗"
+	}
+	fmt.Fprintf(s.out, "%s %s\n", mark, f.What)
+	if f.Next != "" {
+		fmt.Fprintf(s.out, "  → %s\n", f.Next)
+	}
+}
+
+func checked(good bool) error {
 	if !good {
 		return errors.New("the check has found faults")
 	}
 	return nil
 }
 
-// slackGroups are the user groups that roles name.
-func (c Config) slackGroups() (groups []string) {
+// groups are those of a platform that roles name.
+func (c Config) groups(platform string, name *regexp.Regexp) (groups []string) {
 	seen := map[string]bool{}
 	for _, r := range c.Roles {
 		for _, m := range r.Members {
-			if group, ok := strings.CutPrefix(m, slack.Platform+":"); ok && slackGroupName.MatchString(group) && !seen[group] {
+			if group, ok := strings.CutPrefix(m, platform+":"); ok && name.MatchString(group) && !seen[group] {
 				seen[group] = true
 				groups = append(groups, group)
 			}

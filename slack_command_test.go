@@ -58,9 +58,9 @@ func TestTheManifestHasTheScopesThatTheMethodsNeed(t *testing.T) {
 }
 
 func TestCheckProvesAConfiguration(t *testing.T) {
-	for _, mode := range []string{"http", "socket"} {
-		t.Run(mode, func(t *testing.T) {
-			x := newScene(t, mode == "socket", setting{}).begin()
+	for _, way := range []string{"http", "socket"} {
+		t.Run(way, func(t *testing.T) {
+			x := newScene(t, mode{onSlack, way == "socket"}, setting{}).begin()
 			file := filepath.Join(t.TempDir(), "config.yaml")
 			write := func() {
 				text := strings.Replace(x.world.config(), "adminToken:", "publicURL: \"http://"+x.server.api+"\", adminToken:", 1)
@@ -75,8 +75,8 @@ func TestCheckProvesAConfiguration(t *testing.T) {
 			}
 			x.Find(x.ops, "Messages can be posted and changed here")
 
-			x.Kick(x.releases)
-			x.Withdraw("files:write")
+			x.slack.Kick(x.releases.slack)
+			x.slack.Withdraw("files:write")
 			x.world.chat = strings.Replace(x.world.chat, slacktest.SigningSecret, "another-secret", 1)
 			x.world.chat = strings.Replace(x.world.chat, "@developers", "@nobody", 1)
 			write()
@@ -89,17 +89,17 @@ func TestCheckProvesAConfiguration(t *testing.T) {
 					t.Errorf("it does not say %q:\n%s", want, out)
 				}
 			}
-			if mode == "http" && !strings.Contains(out, "what is signed is not taken") {
+			if way == "http" && !strings.Contains(out, "what is signed is not taken") {
 				t.Errorf("the wrong secret is not found:\n%s", out)
 			}
 			if status != exitFailed {
 				t.Errorf("status %d", status)
 			}
-			x.Revoke(true)
+			x.slack.Revoke(true)
 			if status, out := command("slack", "check", "--config", file); status != exitFailed || !strings.Contains(out, "✗ the bot token works") {
 				t.Errorf("%d\n%s", status, out)
 			}
-			x.Revoke(false)
+			x.slack.Revoke(false)
 			x.server.stop()
 		})
 	}

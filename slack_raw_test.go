@@ -56,7 +56,7 @@ func TestRawRequestsDriveTheBinary(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	x := newScene(t, false, setting{approval: twoVotes})
+	x := newScene(t, mode{onSlack, false}, setting{approval: twoVotes})
 	x.world.binary = binary
 	x.begin()
 	x.quietly("web", "1111111", nil)
@@ -66,8 +66,8 @@ func TestRawRequestsDriveTheBinary(t *testing.T) {
 		"user_id": {x.tess.ID}, "user_name": {"tess"}, "command": {"/release"}, "text": {"web production"}, "trigger_id": {"1.2.3"}, "response_url": {""},
 	})
 	m := x.Find(x.releases, "Waiting for approval: web 1111111 to production")
-	for i, u := range []*slacktest.User{x.grace, x.heidi} {
-		now := m.Now()
+	for i, u := range []*person{x.grace, x.heidi} {
+		now := m.slack.Now()
 		var button map[string]any
 		for _, b := range now.Blocks {
 			if b["type"] == "actions" {
@@ -97,16 +97,16 @@ func TestTwoPeopleApproveAtTheSameInstant(t *testing.T) {
 	t.Parallel()
 	const times = 100
 	// The console tells every release at once; a channel of Slack's takes one message a second.
-	x := newScene(t, false, setting{approval: "{count: 1, from: [release-managers], not: [requester]}", channels: "[console]"})
+	x := newScene(t, mode{onSlack, false}, setting{approval: "{count: 1, from: [release-managers], not: [requester]}", channels: "[console]"})
 	x.world.chat = strings.Replace(x.world.chat, `members: ["slack:@release-managers"]`, fmt.Sprintf(`members: ["slack:%s", "slack:%s"]`, x.grace.ID, x.heidi.ID), 1)
 	x.begin()
 	for i := range times {
 		app := fmt.Sprintf("web-%03d", i)
 		id := x.ask(app, x.quietly(app, "1111111", nil))
 		var both sync.WaitGroup
-		for n, u := range []*slacktest.User{x.grace, x.heidi} {
+		for n, u := range []*person{x.grace, x.heidi} {
 			p := x.vote(u, id, n)
-			both.Go(func() { x.ok(x.Deliver("interactions", p)) })
+			both.Go(func() { x.ok(x.slack.Deliver("interactions", p)) })
 		}
 		both.Wait()
 	}
@@ -114,7 +114,7 @@ func TestTwoPeopleApproveAtTheSameInstant(t *testing.T) {
 	decided, late := 0, 0
 	x.Await(30*time.Second, func() bool {
 		decided, late = 0, 0
-		for _, u := range []*slacktest.User{x.grace, x.heidi} {
+		for _, u := range []*person{x.grace, x.heidi} {
 			for _, m := range x.Private(u, x.random) {
 				switch seen := m.Now().Seen(); {
 				case strings.Contains(seen, "counts: approved by"):
@@ -164,12 +164,12 @@ func (x *scene) ask(app, artifact string) (id string) {
 }
 
 // vote is a click on Approve of a release.
-func (x *scene) vote(u *slacktest.User, release string, n int) map[string]any {
+func (x *scene) vote(u *person, release string, n int) map[string]any {
 	value, _ := json.Marshal([]string{"/gimlet", "approve", release})
 	return map[string]any{
 		"type": "block_actions", "team": map[string]any{"id": slacktest.TeamID}, "api_app_id": slacktest.AppID, "trigger_id": release + u.ID,
 		"user": map[string]any{"id": u.ID, "name": u.Name, "team_id": slacktest.TeamID}, "channel": map[string]any{"id": x.random.ID},
-		"container": map[string]any{"type": "message", "message_ts": release, "channel_id": x.random.ID}, "response_url": u.ResponseURL(x.random),
+		"container": map[string]any{"type": "message", "message_ts": release, "channel_id": x.random.ID}, "response_url": u.slack.ResponseURL(x.random.slack),
 		"actions": []any{map[string]any{"type": "button", "block_id": "b", "action_id": "gimletd:0", "value": string(value), "action_ts": fmt.Sprint(n)}},
 	}
 }

@@ -199,9 +199,9 @@ func TestTheTruthTableHoldsAtEveryDoor(t *testing.T) {
 
 // tableScene is a workspace in which the person sits at the console, too.
 func tableScene(t *testing.T, who string) *scene {
-	x := newScene(t, false, setting{})
-	ivan := x.AddUser("ivan", "ivan@example.com")
-	api, closeFake := x.Serve()
+	x := newScene(t, mode{onSlack, false}, setting{})
+	ivan := x.person("ivan")
+	api, closeFake := x.slack.Serve()
 	t.Cleanup(closeFake)
 	x.world.user = who
 	x.world.chat = fmt.Sprintf(tableConfig, x.tess.ID, x.ada.ID, x.grace.ID, x.heidi.ID, ivan.ID, x.mallory.ID, slacktest.BotToken, slacktest.SigningSecret, api)
@@ -280,7 +280,7 @@ func (c *cell) do(d deed, door, who string) string {
 		}
 		return verdict(answer[1], answer[2])
 	}
-	u := map[string]*slacktest.User{"tess": c.tess, "ada": c.ada, "grace": c.grace, "heidi": c.heidi, "ivan": c.ivan, "mallory": c.mallory}[who]
+	u := map[string]*person{"tess": c.tess, "ada": c.ada, "grace": c.grace, "heidi": c.heidi, "ivan": c.ivan, "mallory": c.mallory}[who]
 	before := len(c.Private(u, c.random))
 	c.ok(u.Slash(c.random, d.line(c)))
 	if !c.Await(20*time.Second, func() bool { return len(c.Private(u, c.random)) > before }) {

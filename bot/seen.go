@@ -36,6 +36,14 @@ func (s *Seen) Again(name string, now time.Time) bool {
 	return false
 }
 
+// Has reports whether the name was there within the lifetime.
+func (s *Seen) Has(name string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, there := s.at[name]
+	return there && now.Sub(last) <= s.Lifetime
+}
+
 // Forget lets the names come again.
 func (s *Seen) Forget(names ...string) {
 	s.mu.Lock()

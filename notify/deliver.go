@@ -334,6 +334,7 @@ func (d *Dispatcher) failing(err error) {
 type entry struct {
 	bot.Ref
 	Tried time.Time `json:"tried,omitzero"`
+	Stray bool      `json:"stray,omitempty"` // it is in the fallback
 }
 
 func (d *Dispatcher) entry(ctx context.Context, key string) (e entry, err error) {

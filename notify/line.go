@@ -263,6 +263,9 @@ func (l *line) tell(ctx context.Context, c *card) error {
 	case c.over, known.ID != "" && c.Once, known.ID == "" && c.Followup:
 		return nil
 	case known.ID != "":
+		if known.Stray {
+			post = l.strayed(post)
+		}
 		err := l.platform.Edit(ctx, known.Ref, post.Message)
 		switch {
 		case c.Under != "" || c.Followup:
@@ -349,7 +352,7 @@ func (l *line) send(ctx context.Context, key string, post bot.Post) error {
 	ref, err := l.platform.Send(ctx, post)
 	releases.CrashPoint("notify.after-send")
 	if err == nil {
-		if err := l.setEntry(ctx, key, entry{Ref: ref}); err != nil {
+		if err := l.setEntry(ctx, key, entry{Ref: ref, Stray: post.Channel == l.Fallback && l.channel != l.Fallback}); err != nil {
 			return &bot.TemporaryError{After: storeAgain, Err: err} // it is found again
 		}
 		return nil
@@ -374,10 +377,17 @@ func (l *line) elsewhere(ctx context.Context, key string, post bot.Post, cause e
 	if l.Fallback == "" || l.Fallback == l.channel {
 		return cause
 	}
+	post = l.strayed(post)
+	post.Channel, post.Thread = l.Fallback, ""
+	return l.send(ctx, key, post)
+}
+
+// strayed says where the message was to be.
+func (l *line) strayed(post bot.Post) bot.Post {
 	meant := "meant for " + string(l.channel)
 	if post.Footer != "" {
 		meant = post.Footer + " · " + meant
 	}
-	post.Footer, post.Channel, post.Thread = meant, l.Fallback, ""
-	return l.send(ctx, key, post)
+	post.Footer = meant
+	return post
 }

@@ -13,9 +13,9 @@ import (
 func (s *Service) watch(ctx context.Context) error {
 	w := watcher{Service: s, opened: map[string]time.Time{}, doubts: newRetries()}
 	for {
-		err := w.look(ctx)
-		next, later := w.next(ctx)
-		s.loops.Beat("watch", s.now(), errors.Join(err, later))
+		fault := w.look(ctx)
+		next, unknown := w.next(ctx)
+		s.loops.Beat("watch", s.now(), errors.Join(fault, unknown))
 		wait := s.heartbeat
 		if !next.IsZero() {
 			wait = max(min(wait, next.Sub(s.now())), time.Millisecond)

@@ -19,13 +19,6 @@ import (
 	"github.com/slack-go/slack"
 )
 
-// Finding is one thing that was checked.
-type Finding struct {
-	OK   bool
-	What string
-	Next string // what to do when it is not
-}
-
 // CheckOptions are what there is to check beside the connection.
 type CheckOptions struct {
 	Groups    []string    // @handle or S…, of roles
@@ -35,15 +28,15 @@ type CheckOptions struct {
 
 // Check proves the configuration against Slack: the token and its scopes, the channels and groups, the way in, and with
 // one self-test message, which it posts and edits, the way out. Each finding is reported as soon as it is known.
-func (s *Slack) Check(ctx context.Context, o CheckOptions, report func(Finding)) (good bool) {
+func (s *Slack) Check(ctx context.Context, o CheckOptions, report func(bot.Finding)) (good bool) {
 	good = true
 	say := func(err error, what, next string) bool {
 		if err != nil {
 			good = false
-			report(Finding{What: fmt.Sprintf("%s: %v", what, err), Next: next})
+			report(bot.Finding{What: fmt.Sprintf("%s: %v", what, err), Next: next})
 			return false
 		}
-		report(Finding{OK: true, What: what})
+		report(bot.Finding{OK: true, What: what})
 		return true
 	}
 	if !say(s.identify(ctx), "the bot token works", "copy the Bot User OAuth Token (xoxb-…) from the app's settings, OAuth & Permissions") {

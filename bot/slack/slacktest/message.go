@@ -279,3 +279,6 @@ func (s *Server) Private(u *User, c *Channel) (all []*Message) {
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(c.messages), func(m *Message) bool { return m.only != u.ID })
 }
+
+// Identity is what two messages that say the same would share.
+func (s Snapshot) Identity() string { return fmt.Sprint(s.Metadata, s.Files) }

@@ -318,6 +318,9 @@ func (u *User) Press(v *View, button string) Ack {
 	return Ack{}
 }
 
+// Send delivers a payload.
+func (u *User) Send(kind string, payload map[string]any) Ack { return u.server.deliver(kind, payload) }
+
 // Deliver sends a payload as Slack does: to the app's URL, signed, or by a socket. kind is commands, interactions,
 // options or events.
 func (s *Server) Deliver(kind string, payload map[string]any) Ack { return s.deliver(kind, payload) }

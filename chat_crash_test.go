@@ -9,11 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"gimletd/bot/slack/slacktest"
 )
 
-// chatCrashPoints are the places at which the process is killed while people talk with it in Slack.
+// chatCrashPoints are the places at which the process is killed while people talk with it.
 var chatCrashPoints = []string{"inbox.accepted", "inbox.handled", "vote.counted", "notify.before-send", "notify.after-send"}
 
 // TestKilledWhileItTalksNothingIsSaidTwice kills the real binary at each of the places, once for each time that it comes
@@ -26,10 +24,12 @@ func TestKilledWhileItTalksNothingIsSaidTwice(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for _, point := range chatCrashPoints {
-		for after := range 3 {
+		for after := range 6 {
+			m := mode{platform: []string{onSlack, onDiscord}[after/3], socket: after%2 == 1}
+			after := after % 3
 			running.Go(func() {
-				t.Run(fmt.Sprintf("%s/%d", point, after), func(t *testing.T) {
-					x := newScene(t, after%2 == 1, setting{approval: twoVotes})
+				t.Run(fmt.Sprintf("%s/%s/%d", m, point, after), func(t *testing.T) {
+					x := newScene(t, m, setting{approval: twoVotes})
 					x.world.binary = binary
 					x.world.env = []string{"GIMLETD_CRASH_AT=" + point, fmt.Sprintf("GIMLETD_CRASH_AFTER=%d", after)}
 					x.begin()
@@ -60,7 +60,7 @@ func (x *scene) talk() (crashes int) {
 		}
 	}
 	// until does something as often as the person would have to, and waits for what it brings.
-	until := func(there func() bool, do func() slacktest.Ack) {
+	until := func(there func() bool, do func() ack) {
 		acked := false
 		for range 600 {
 			if there() {
@@ -76,8 +76,8 @@ func (x *scene) talk() (crashes int) {
 		}
 		x.t.Fatalf("it does not go on:\n%s\n%.4000s", x.Transcript(x.releases), x.server.log)
 	}
-	nothing := func() slacktest.Ack { return slacktest.Ack{Status: 200} }
-	has := func(c *slacktest.Channel, text string) func() bool {
+	nothing := func() ack { return ack{Status: 200} }
+	has := func(c *channel, text string) func() bool {
 		return func() bool { return x.message(c, text) != nil }
 	}
 	artifact := x.world.artifact("web", long("1111111"), func(a map[string]any) {
@@ -85,32 +85,32 @@ func (x *scene) talk() (crashes int) {
 			delete(e.(map[string]any), "deploy")
 		}
 	})
-	until(has(x.releases, "New artifact"), func() slacktest.Ack { // a CI tries again, too
+	until(has(x.releases, "New artifact"), func() ack { // a CI tries again, too
 		if status, _, err := x.server.call(http.MethodPost, "/api/artifact", artifact); err != nil || status >= http.StatusBadRequest {
-			return slacktest.Ack{}
+			return ack{}
 		}
-		return slacktest.Ack{Status: http.StatusOK}
+		return ack{Status: http.StatusOK}
 	})
 	until(has(x.staging, "New artifact"), nothing)
-	until(has(x.releases, "Waiting for approval"), func() slacktest.Ack { return x.tess.Slash(x.releases, "/release web production") })
-	until(has(x.releases, "1 of 2"), func() slacktest.Ack { return x.approve(x.grace, "Waiting for approval") })
-	until(has(x.releases, "Released web 1111111 to production"), func() slacktest.Ack { return x.approve(x.heidi, "1 of 2") })
+	until(has(x.releases, "Waiting for approval"), func() ack { return x.tess.Slash(x.releases, "/release web production") })
+	until(has(x.releases, "1 of 2"), func() ack { return x.approve(x.grace, "Waiting for approval") })
+	until(has(x.releases, "Released web 1111111 to production"), func() ack { return x.approve(x.heidi, "1 of 2") })
 	m := x.message(x.releases, "Released web")
 	until(func() bool { return len(x.Thread(m)) > 0 }, nothing) // with the diff
 	return crashes
 }
 
 // approve presses the button of the message that says the text; when there is none now, nothing was acknowledged.
-func (x *scene) approve(u *slacktest.User, text string) slacktest.Ack {
+func (x *scene) approve(u *person, text string) ack {
 	m := x.message(x.releases, text)
 	if m == nil {
-		return slacktest.Ack{}
+		return ack{}
 	}
 	return u.Click(m, "Approve")
 }
 
 // message is the message of the channel that says the text now, or nil.
-func (x *scene) message(c *slacktest.Channel, text string) *slacktest.Message {
+func (x *scene) message(c *channel, text string) *note {
 	for _, m := range x.Messages(c, false) {
 		if strings.Contains(m.Now().Seen(), text) {
 			return m
@@ -122,11 +122,11 @@ func (x *scene) message(c *slacktest.Channel, text string) *slacktest.Message {
 // saidOnce fails the test when a message is there twice.
 func (x *scene) saidOnce() {
 	x.t.Helper()
-	for _, c := range []*slacktest.Channel{x.staging, x.releases} {
+	for _, c := range []*channel{x.staging, x.releases} {
 		seen := map[string]int{}
 		for _, m := range x.Messages(c, true) {
 			now := m.Now()
-			seen[fmt.Sprint(now.Metadata, now.Files)]++
+			seen[now.same]++
 		}
 		for key, n := range seen {
 			if n > 1 {

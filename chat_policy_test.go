@@ -3,8 +3,6 @@ package main
 import (
 	"strings"
 	"time"
-
-	"gimletd/bot/slack/slacktest"
 )
 
 // everyMinute is a scene with a policy that promotes from staging to production each minute.
@@ -20,7 +18,7 @@ func policyScenarios() []scenario {
 		x.Find(x.staging, "Released "+app+" "+sha+" to staging")
 	}
 	// find waits for what comes with the next tick.
-	find := func(x *scene, text string) *slacktest.Message {
+	find := func(x *scene, text string) *note {
 		x.Await(80*time.Second, func() bool { return strings.Contains(x.Transcript(x.releases), text) })
 		return x.Find(x.releases, text)
 	}

@@ -1,0 +1,228 @@
+// Package discord speaks with people in Discord: by the gateway or by HTTP interactions, with slash commands, autocomplete,
+// buttons and threads. It knows chat and nothing of releases; what people want goes to a bot.Receiver, what they are told
+// comes as bot.Messages. https://docs.discord.com/developers
+package discord
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gimletd/bot"
+)
+
+// Platform is Discord's name in channels and users.
+const Platform = "discord"
+
+// EditEvery is the least time between two edits of one message: a channel takes five in five seconds.
+const EditEvery = 1500 * time.Millisecond
+
+// Config is the Discord application and the one server (guild) that it works for.
+type Config struct {
+	BotToken      string
+	ApplicationID string
+	GuildID       string
+	PublicKey     ed25519.PublicKey // interactions come by HTTP; without it, by the gateway
+	Commands      bot.Names
+	// Seldom are commands of the group that stand under `more`: Discord has room for 25 in one list.
+	Seldom   []string
+	APIURL   string        // ends with a slash, and has no version
+	Channels []bot.Channel // those of the configuration; every other id is a person's
+}
+
+// Discord is a connection to a server. It is a notify.Sender, a bot.Answerer and a bot.Directory.
+type Discord struct {
+	config Config
+	client *http.Client
+	now    func() time.Time
+	log    *slog.Logger
+	beat   func(loop string, fault error)
+
+	receiver  bot.Receiver
+	handler   bot.Handler
+	completer bot.Completer
+	busy      sync.WaitGroup
+
+	limits  *limits
+	tokens  tokens
+	people  people
+	roles   roles
+	directs directs
+	threads bot.Seen // that are known to be there
+	replays bot.Seen // signatures
+	clicks  bot.Seen // double ones
+	gone    bot.Seen // messages that somebody has deleted
+
+	mu         sync.Mutex
+	self       string // the bot's user id
+	broken     error  // what is wrong with the gateway
+	identified chan struct{}
+}
+
+// Limits of background work.
+const (
+	doubleClick   = 3 * time.Second
+	threadsFor    = 24 * time.Hour
+	nonceFor      = time.Hour // longer than Discord remembers one
+	identifyEvery = 5 * time.Minute
+	identifyWait  = 2 * time.Second
+	retryIdentity = 5 * time.Second
+	beatEvery     = 20 * time.Second
+	finishWithin  = 5 * time.Second
+)
+
+// New makes a Discord. beat is told, at each sign of life of a loop, what keeps it from its work, if anything.
+func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(loop string, fault error)) *Discord {
+	return &Discord{
+		config: c, client: client, now: now, log: log.With("component", "discord"), beat: beat, limits: newLimits(now), identified: make(chan struct{}),
+		replays: bot.Seen{Lifetime: 2 * maxSkew}, clicks: bot.Seen{Lifetime: doubleClick}, threads: bot.Seen{Lifetime: threadsFor}, gone: bot.Seen{Lifetime: nonceFor},
+	}
+}
+
+// Connect says where requests go: those that change something to the receiver; suggestions, for which somebody waits, to
+// the completer. The handler describes the commands.
+func (d *Discord) Connect(r bot.Receiver, h bot.Handler, c bot.Completer) {
+	d.receiver, d.handler, d.completer = r, h, c
+}
+
+// gateway reports whether interactions come by a connection of ours instead of calls of theirs.
+func (d *Discord) gateway() bool { return len(d.config.PublicKey) == 0 }
+
+// Run keeps the connection until the context ends.
+func (d *Discord) Run(ctx context.Context) error {
+	defer d.finish()
+	if d.gateway() {
+		d.busy.Go(func() { d.listen(ctx) })
+	}
+	registered := false
+	for {
+		err := d.identify(ctx)
+		if err == nil && !registered {
+			if err = d.Register(ctx); err == nil {
+				registered = true
+			}
+		}
+		d.beats(err)
+		wait := identifyEvery
+		if err != nil {
+			wait = retryIdentity
+			if ctx.Err() == nil {
+				d.log.Warn("Discord cannot be reached", "err", err)
+			}
+		}
+		if !d.wait(ctx, wait, err) {
+			return nil
+		}
+	}
+}
+
+// wait gives signs of life until the time is over; false means the context is.
+func (d *Discord) wait(ctx context.Context, span time.Duration, fault error) bool {
+	for span > 0 {
+		step := min(span, beatEvery)
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return false
+		}
+		span -= step
+		d.beats(fault)
+	}
+	return true
+}
+
+// beats gives a sign of life, for the gateway with what keeps that from its work.
+func (d *Discord) beats(fault error) {
+	d.beat(Platform, fault)
+	if !d.gateway() {
+		return
+	}
+	d.mu.Lock()
+	broken := d.broken
+	d.mu.Unlock()
+	d.beat(Platform+" gateway", broken)
+}
+
+// gatewayIs remembers how the gateway connection is.
+func (d *Discord) gatewayIs(broken error) {
+	d.mu.Lock()
+	d.broken = broken
+	d.mu.Unlock()
+	d.beat(Platform+" gateway", broken)
+}
+
+// identify learns who the bot is, and that the token is that of the application.
+func (d *Discord) identify(ctx context.Context) error {
+	var self struct {
+		ID string `json:"id"`
+	}
+	if err := d.get(ctx, "users/@me", &self); err != nil {
+		return err
+	}
+	var app application
+	if err := d.get(ctx, "applications/@me", &app); err != nil {
+		return err
+	}
+	if app.ID != d.config.ApplicationID {
+		return fmt.Errorf("discord.botToken belongs to the application %s, and discord.applicationID is %s", app.ID, d.config.ApplicationID)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.self == "" {
+		close(d.identified)
+	}
+	d.self = self.ID
+	return nil
+}
+
+// application is what Discord says of ours.
+type application struct {
+	ID       string `json:"id"`
+	Flags    int    `json:"flags"`
+	Endpoint string `json:"interactions_endpoint_url"`
+}
+
+// whoami waits until it is known who the bot is.
+func (d *Discord) whoami(ctx context.Context) (string, error) {
+	select {
+	case <-d.identified:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.self, nil
+	case <-time.After(identifyWait):
+	case <-ctx.Done():
+	}
+	return "", &bot.TemporaryError{After: identifyWait, Err: fmt.Errorf("discord: who I am is not known yet"), Busy: true}
+}
+
+// finish waits a little for what is in hand.
+func (d *Discord) finish() {
+	done := make(chan struct{})
+	go func() { d.busy.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(finishWithin):
+	}
+}
+
+// id is the part of a channel that Discord knows.
+func id(c bot.Channel) string { return strings.TrimPrefix(string(c), Platform+":") }
+
+// isChannel tells a channel from a person: the configuration names all channels.
+func (d *Discord) isChannel(c bot.Channel) bool { return slices.Contains(d.config.Channels, c) }
+
+// specifier has commands described.
+type specifier interface{ Specs() []bot.Spec }
+
+func (d *Discord) specs() []bot.Spec {
+	if commands, ok := d.handler.(specifier); ok {
+		return commands.Specs()
+	}
+	return nil
+}
