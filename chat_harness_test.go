@@ -233,7 +233,11 @@ func (x *scene) told(u *person, c *channel, text string) *note {
 		return false
 	})
 	if found == nil {
-		x.t.Fatalf("%s is not told %q, but:\n%s\n%.3000s", u.Name, text, all, x.server.log)
+		log := ""
+		if x.server != nil {
+			log = x.server.log.String()
+		}
+		x.t.Fatalf("%s is not told %q, but:\n%s\n%.3000s", u.Name, text, all, log)
 	}
 	return found
 }

@@ -22,7 +22,7 @@ func TestExampleConfigurationIsGood(t *testing.T) {
 	}
 	c, err := parseConfig("config.example.yaml", text, environment(map[string]string{
 		"GIMLETD_ADMIN_TOKEN": "a", "GITOPS_TOKEN": "b", "CHARTS_PASSWORD": "c",
-		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "PROMETHEUS_TOKEN": "d", "GITHUB_WEBHOOK_SECRET": "sixteen characters", "GITLAB_SIGNING_TOKEN": "sixteen characters",
+		"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "DISCORD_BOT_TOKEN": "e", "PROMETHEUS_TOKEN": "d", "GITHUB_WEBHOOK_SECRET": "sixteen characters", "GITLAB_SIGNING_TOKEN": "sixteen characters",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +189,36 @@ policies:
 		}},
 		{"Slack without a token", "gitops: {main: {url: /x}}\nenvironments: [{name: staging, channels: [\"slack:#x\"]}]\nslack: {signingSecret: s}\n", []string{
 			`c.yaml:2: environments[0].channels[0]: "slack:#x" is on Slack, which is not configured`, `c.yaml:3: slack.botToken: missing`,
+		}},
+		{"Discord without a token", "gitops: {main: {url: /x}}\nenvironments: [{name: staging, channels: [\"discord:1\"]}]\ndiscord: {guildID: \"1\"}\nroles: [{name: r, can: [release], members: [\"discord:2\"]}]\n", []string{
+			`c.yaml:2: environments[0].channels[0]: "discord:1" is on Discord, which is not configured`, `c.yaml:3: discord.botToken: missing`,
+			`c.yaml:4: roles[0].members[0]: "discord:2" is on Discord, which is not configured`,
+		}},
+		{"a wrong Discord", `gitops: {main: {url: /x}}
+environments: [{name: staging, channels: ["discord:#general"]}]
+people: [{name: Ada, email: ada@x, discord: ada}]
+roles: [{name: r, can: [release], members: ["discord:@devs", "discord:role:devs"]}]
+discord:
+  botToken: Bot abc
+  applicationID: "abc"
+  guildID: ""
+  publicKey: "12"
+  apiURL: discord.com
+  commands: {release: release, rollback: /gimlet}
+notify: {owner: "discord:role:1"}
+`, []string{
+			`c.yaml:2: environments[0].channels[0]: "discord:#general" is not a Discord channel`,
+			`c.yaml:3: people[0].discord: "ada" is not a Discord user id`,
+			`c.yaml:4: roles[0].members[0]: "discord:@devs" is not a Discord role (discord:role:<id>) or person`,
+			`c.yaml:4: roles[0].members[1]: "discord:role:devs" is not a Discord role`,
+			`c.yaml:6: discord.botToken: is the token alone`,
+			`c.yaml:7: discord.applicationID: "abc" is not an id`,
+			`c.yaml:8: discord.guildID: "" is not an id`,
+			`c.yaml:9: discord.publicKey: is not 64 hexadecimal digits`,
+			`c.yaml:10: discord.apiURL: "discord.com" is not a URL`,
+			`c.yaml:11: discord.commands.release: "release" is not a slash command`,
+			`c.yaml:11: discord.commands.gimlet: there is another command /gimlet`,
+			`c.yaml:12: notify.owner: "discord:role:1" is not a person`,
 		}},
 		{"nothing", "", []string{"c.yaml:1: gitops: missing", "c.yaml:1: environments: missing"}},
 		{"no YAML", "a: [", []string{"c.yaml: line 1: did not find expected node content"}},

@@ -50,6 +50,7 @@ type Discord struct {
 	busy      sync.WaitGroup
 
 	limits  *limits
+	silence time.Duration // after which a gateway connection is taken to be dead
 	tokens  tokens
 	people  people
 	roles   roles
@@ -80,7 +81,7 @@ const (
 // New makes a Discord. beat is told, at each sign of life of a loop, what keeps it from its work, if anything.
 func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(loop string, fault error)) *Discord {
 	return &Discord{
-		config: c, client: client, now: now, log: log.With("component", "discord"), beat: beat, limits: newLimits(now), identified: make(chan struct{}),
+		config: c, client: client, now: now, log: log.With("component", "discord"), beat: beat, limits: newLimits(now), silence: silence, identified: make(chan struct{}),
 		replays: bot.Seen{Lifetime: 2 * maxSkew}, clicks: bot.Seen{Lifetime: doubleClick}, threads: bot.Seen{Lifetime: threadsFor}, gone: bot.Seen{Lifetime: nonceFor},
 	}
 }

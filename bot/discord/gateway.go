@@ -116,7 +116,7 @@ func (d *Discord) connect(ctx context.Context, s *discordgo.Session) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	line.patience.Store(int64(silence))
+	line.patience.Store(int64(d.silence))
 	d.gatewayIs(nil)
 	d.log.Info("connected to Discord's gateway")
 	select {

@@ -25,6 +25,7 @@ const (
 	maxMentions    = 10
 	maxCell        = 40
 	leastCode      = 50 // less of a text is not worth showing
+	longestEscape  = 2  // what a character may become
 )
 
 // payload is a message as Discord gets it.
@@ -113,7 +114,7 @@ func fit(text string, most int) string {
 		if over <= 0 {
 			return escaped
 		}
-		text = bot.Cut(text, max(1, utf8.RuneCountInString(text)-over))
+		text = bot.Cut(text, max(1, utf8.RuneCountInString(text)-max(1, over/longestEscape)))
 	}
 }
 
@@ -221,10 +222,8 @@ func field(f bot.Field) string {
 	if f.URL == "" || err != nil || (u.Scheme != "http" && u.Scheme != "https") || len(u.String()) > maxLink {
 		return fit(bot.Clean(f.Value), maxFieldValue)
 	}
-	value := f.Value
-	if f.Value == f.URL {
-		value = strings.TrimPrefix(strings.TrimPrefix(f.Value, "https://"), "http://")
-	}
+	// A link whose label is an address is none: people could be led elsewhere.
+	value := address.ReplaceAllStringFunc(f.Value, func(found string) string { _, rest, _ := strings.Cut(found, "://"); return rest })
 	target := strings.NewReplacer("(", "%28", ")", "%29", "<", "%3C", ">", "%3E", " ", "%20").Replace(u.String())
 	return "[" + fit(bot.Clean(value), maxFieldValue-len(target)-len("[]()")) + "](" + target + ")"
 }

@@ -253,6 +253,7 @@ const (
 	refusedIn     = 10 * time.Minute
 	refusedAtMost = 5000
 	tokenAgain    = time.Minute
+	margin        = 20 * time.Millisecond // what it says is rounded
 )
 
 func newLimits(now func() time.Time) *limits {
@@ -314,7 +315,7 @@ func (l *limits) note(route string, status int, h http.Header) {
 			}
 		}
 	}
-	l.routes[route] = window{left: left, until: now.Add(seconds(after))}
+	l.routes[route] = window{left: left, until: now.Add(seconds(after) + margin)}
 }
 
 // blocked notes that Discord has answered 429, and returns how long to wait.

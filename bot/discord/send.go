@@ -50,8 +50,8 @@ func (d *Discord) Send(ctx context.Context, post bot.Post) (bot.Ref, error) {
 		}
 	}
 	if err != nil {
-		if channel == post.Thread {
-			d.threads.Forget(channel)
+		if codeOf(err) == unknownChannel {
+			d.threads.Forget(channel) // somebody has deleted it
 		}
 		return bot.Ref{}, err
 	}

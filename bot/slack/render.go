@@ -27,6 +27,7 @@ const (
 	maxOption     = 150
 	maxFallback   = 3000
 	maxCell       = 40
+	longestEscape = 5 // what a character may become
 )
 
 // render turns messages into blocks.
@@ -70,7 +71,7 @@ func fit(text string, most int) string {
 		if over <= 0 {
 			return escaped
 		}
-		text = bot.Cut(text, max(1, utf8.RuneCountInString(text)-over))
+		text = bot.Cut(text, max(1, utf8.RuneCountInString(text)-max(1, over/longestEscape)))
 	}
 }
 

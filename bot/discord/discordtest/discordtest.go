@@ -99,7 +99,7 @@ func New(r Reporter) *Server {
 		r.Errorf("%v", err)
 	}
 	s := &Server{
-		reporter: r, mux: http.NewServeMux(), changed: make(chan struct{}), private: private, interactions: map[string]*interaction{}, nonces: map[string]*Message{},
+		reporter: r, mux: http.NewServeMux(), url: "http://discord.test/api/", changed: make(chan struct{}), private: private, interactions: map[string]*interaction{}, nonces: map[string]*Message{},
 		faults: map[string][]Fault{}, rates: map[string][]time.Time{}, sessions: map[string]*session{}, heartbeat: 41250 * time.Millisecond, listing: true,
 		roles: []*Role{{ID: GuildID, Name: "@everyone"}},
 	}
@@ -231,6 +231,13 @@ func (s *Server) Archive(c *Channel) {
 	}
 }
 
+// Heartbeat says how often the gateway wants one.
+func (s *Server) Heartbeat(every time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heartbeat = every
+}
+
 // Revoke makes the bot token invalid, or valid again.
 func (s *Server) Revoke(revoked bool) {
 	s.mu.Lock()
@@ -313,3 +320,27 @@ func (s *Server) Commands() (names []string) {
 }
 
 func (c *Channel) String() string { return fmt.Sprintf("#%s (%s)", c.Name, c.ID) }
+
+// Transport calls the server without a network, so that it works with a simulated clock.
+func (s *Server) Transport() http.RoundTripper { return direct{s.mux} }
+
+type direct struct{ handler http.Handler }
+
+// RoundTrip calls the handler.
+func (d direct) RoundTrip(r *http.Request) (res *http.Response, err error) {
+	recorder := httptest.NewRecorder()
+	defer func() {
+		if p := recover(); p != nil {
+			res, err = nil, fmt.Errorf("connection lost (%v)", p)
+		}
+	}()
+	if r.Body == nil {
+		r = r.Clone(r.Context())
+		r.Body = http.NoBody
+	}
+	d.handler.ServeHTTP(recorder, r)
+	return recorder.Result(), nil
+}
+
+// URL is the API's URL.
+func (s *Server) URL() string { return s.url }

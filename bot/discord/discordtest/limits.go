@@ -17,6 +17,7 @@ const (
 var (
 	mentioned = regexp.MustCompile(`<@(&?)!?([0-9]+)>`)
 	paging    = regexp.MustCompile(`@(everyone|here)`)
+	fenced    = regexp.MustCompile("(?s)```.*?```")
 )
 
 // Validate returns what Discord would refuse of a message, or "", and what nothing of ours may do: to notify anybody by accident.
@@ -93,6 +94,7 @@ func notified(p Payload) string {
 		}
 	}
 	for _, text := range texts {
+		text = fenced.ReplaceAllString(text, "") // nothing is read there
 		for _, m := range mentioned.FindAllStringSubmatchIndex(text, -1) {
 			id, role := text[m[4]:m[5]], m[2] != m[3]
 			allowed := p.Mentions.Users
