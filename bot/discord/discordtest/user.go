@@ -279,6 +279,15 @@ func (u *User) Late(m *Message, button string) func() Ack {
 	}
 }
 
+// Yes answers a question that nobody has asked, with the id of its button.
+func (u *User) Yes(m *Message, id string) Ack {
+	s := u.server
+	s.mu.Lock()
+	question := s.post(m.channel, &Message{only: u.ID, Payload: Payload{Content: "?"}})
+	s.mu.Unlock()
+	return s.Deliver(u.begin(m.channel, componentKind, map[string]any{"custom_id": id, "component_type": buttonType}, question))
+}
+
 // Click presses a button, and says yes when that is asked once more.
 func (u *User) Click(m *Message, button string) Ack {
 	return u.sure(u.Press(m, button))

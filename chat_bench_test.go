@@ -15,29 +15,25 @@ func percentile(all []time.Duration, part float64) float64 {
 }
 
 // BenchmarkAcknowledge sends 200 commands and clicks at once while the git remote hangs, and reports how long they waited
-// for their acknowledgement. Slack's limit is 3 s.
+// for their acknowledgement. The platforms' limit is 3 s.
 func BenchmarkAcknowledge(b *testing.B) {
-	for _, way := range []string{"http", "socket"} {
-		b.Run(way, func(b *testing.B) {
+	for _, m := range modes() {
+		b.Run(m.String(), func(b *testing.B) {
 			var all []time.Duration
 			for b.Loop() {
 				b.StopTimer()
-				x := newScene(b, mode{onSlack, way == "socket"}, setting{}).begin()
+				x := newScene(b, m, setting{}).begin()
 				x.quietly("web", "1111111", nil)
-				m := x.Find(x.releases, "acme/web")
+				announced := x.Find(x.releases, "acme/web")
 				release := make(chan struct{})
 				x.world.git.Before(holding(release))
-				payloads := x.burst(m)
-				took := make([]time.Duration, len(payloads))
+				burst := x.burst(announced)
+				took := make([]time.Duration, len(burst))
 				b.StartTimer()
 				var running sync.WaitGroup
-				for i, p := range payloads {
+				for i, send := range burst {
 					running.Go(func() {
-						kind := "commands"
-						if p["type"] != nil {
-							kind = "interactions"
-						}
-						a := x.slack.Deliver(kind, p)
+						a := send()
 						x.ok(a)
 						took[i] = a.Took
 					})
@@ -54,18 +50,23 @@ func BenchmarkAcknowledge(b *testing.B) {
 }
 
 // burst are 200 commands and clicks.
-func (x *scene) burst(m *note) (payloads []map[string]any) {
+func (x *scene) burst(m *note) (sends []func() ack) {
 	const atOnce = 200
 	for i := range atOnce {
-		if i%2 == 0 {
-			payloads = append(payloads, x.tess.slack.SlashPayload(x.staging.slack, "/release web staging"))
-			continue
+		switch {
+		case i%2 == 0:
+			sends = append(sends, func() ack { return x.tess.Slash(x.staging, "/release web staging") })
+		case x.slack != nil:
+			p := x.tess.slack.ClickPayload(m.slack, "Release web to production")
+			p["container"].(map[string]any)["message_ts"] = fmt.Sprint(i) // each on a message of its own
+			sends = append(sends, func() ack { return fromSlack(x.slack.Deliver("interactions", p)) })
+		default:
+			sends = append(sends, func() ack {
+				return fromDiscord(x.tess.discord.Yes(m.discord, fmt.Sprintf("y0:/release|web|production|r%d", i)))
+			})
 		}
-		p := x.tess.slack.ClickPayload(m.slack, "Release web to production")
-		p["container"].(map[string]any)["message_ts"] = fmt.Sprint(i) // each on a message of its own
-		payloads = append(payloads, p)
 	}
-	return payloads
+	return sends
 }
 
 // BenchmarkOptions loads a form's lists with 5,000 artifacts of 500 apps, and of one app, in the store.
