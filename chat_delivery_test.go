@@ -179,7 +179,7 @@ func limitScenarios() []scenario {
 			})
 			m := x.Find(x.staging, "New artifact")
 			seen := m.Now().Seen()
-			shown := "<!channel>"
+			shown := "!channel" // in a link's label
 			if x.slack != nil {
 				shown = "&lt;!channel&gt;" // people see it as it was written
 			}

@@ -54,7 +54,7 @@ func TestAllFaultsAreReportedAtOnceWithTheirLines(t *testing.T) {
 			"c.yaml:5: environments[0].chanels: unknown key; did you mean channels?",
 			"c.yaml:6: log.levl: unknown key; did you mean level?",
 		}},
-		{"keys of features that are not there", "discord: {botToken: x}\n", []string{"c.yaml:1: discord: unknown key; there are: charts, environments"}},
+		{"keys of features that are not there", "telegram: {botToken: x}\n", []string{"c.yaml:1: telegram: unknown key; there are: charts, discord"}},
 		{"wrong types", "gitops: {main: {url: [1]}}\nenvironments: {a: b}\n", []string{"c.yaml:1: cannot unmarshal !!seq into string", "c.yaml:2: cannot unmarshal !!map into []main.EnvironmentConfig"}},
 		{"bad values", `server: {listen: nowhere}
 log: {level: loud}
@@ -115,7 +115,7 @@ notify: {fallback: "slack:x y", owner: ada}
 			`c.yaml:8: people[0].slack: "@ada" is not a Slack user id`,
 			`c.yaml:12: roles[1].can[0]: "fly" is not one of: release, rollback, approve`,
 			`c.yaml:12: roles[1].members[1]: "bob@x" is not the e-mail address of anybody in people`,
-			`c.yaml:12: roles[1].members[2]: "discord:1" is not a member`,
+			`c.yaml:12: roles[1].members[2]: "discord:1" is on Discord, which is not configured`,
 			`c.yaml:12: roles[1].environments[0]: there is no environment "moon"`,
 			`c.yaml:13: roles[2].name: there is another role "few"`,
 			`c.yaml:13: roles[2].can: missing`,

@@ -155,7 +155,7 @@ func discordTypingScenarios() []scenario {
 		}},
 		{name: "when Discord does not say which roles an earlier voter has, nothing is decided", setting: setting{approval: twoVotes}, play: func(x *scene) {
 			m := x.halfway()
-			x.discord.Fail("member", discordtest.Fault{Status: 500})
+			x.discord.Fail("member", discordtest.Fault{Status: 500}, discordtest.Fault{Status: 500}) // who asked, and who voted
 			x.ok(x.heidi.Click(m, "Approve"))
 			x.told(x.heidi, x.releases, "cannot be told now")
 			x.commits(0)
@@ -385,6 +385,31 @@ func discordGatewayScenarios() []scenario {
 			x.told(x.tess, x.staging, "You are tess")
 			if n := len(x.Direct(x.tess)); n != 1 {
 				x.t.Errorf("%d direct messages", n)
+			}
+		}},
+		{name: "Discord stumbles over the first answer: it is given again", only: "socket", play: func(x *scene) {
+			x.discord.Fail("callback", discordtest.Fault{Status: 502}, discordtest.Fault{Drop: true})
+			x.ok(x.tess.Slash(x.staging, "/gimlet whoami"))
+			x.told(x.tess, x.staging, "You are tess")
+			if n := len(x.Direct(x.tess)); n != 0 {
+				x.t.Errorf("%d direct messages", n)
+			}
+		}},
+		{name: "commands that go elsewhere are told of", only: "socket", play: func(x *scene) {
+			x.discord.SendTo("https://elsewhere.example/")
+			x.server.stop()
+			x.begin()
+			if !x.Await(20*time.Second, func() bool {
+				return strings.Contains(x.readiness(), "commands go to the application's Interactions Endpoint URL")
+			}) {
+				x.t.Errorf("readiness: %s", x.readiness())
+			}
+		}},
+		{name: "nobody is delegated to who is not there", only: "http", setting: controlled(""), play: func(x *scene) {
+			x.quietly("web", "1111111", nil)
+			for who, want := range map[string]string{"discord:8035111022467891": "there is nobody with the id", "discord:bob": "There is nobody with the id bob on discord"} {
+				x.ok(x.grace.Slash(x.random, "/gimlet delegate "+who+" until tomorrow 8:00 on holiday"))
+				x.told(x.grace, x.random, strings.TrimPrefix(want, "t"))
 			}
 		}},
 		{name: "Discord refuses the token for good: readiness says what to do", only: "socket", play: func(x *scene) {

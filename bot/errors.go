@@ -10,6 +10,8 @@ import (
 var (
 	// ErrNoMessage says that the message to be edited is not there any more.
 	ErrNoMessage = errors.New("the message is gone")
+	// ErrNobody says that there is no such user.
+	ErrNobody = errors.New("there is nobody by that id")
 	// ErrNoChannel says that the bot cannot post there: the channel is archived, unknown, or the bot is not in it.
 	ErrNoChannel = errors.New("the channel cannot be posted to")
 )

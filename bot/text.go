@@ -30,8 +30,11 @@ func CleanLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Cut shortens a text to a number of characters; the last one then is an ellipsis.
+// Cut shortens a text to a number of characters; the last one then is an ellipsis. Where there is room for none, nothing is left.
 func Cut(text string, most int) string {
+	if most < 1 {
+		return ""
+	}
 	if len(text) <= most {
 		return text
 	}

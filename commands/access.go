@@ -160,6 +160,9 @@ func (m Members) Find(ctx context.Context, word string) (releases.Actor, error) 
 	platform, id, ok := strings.Cut(word, ":")
 	if ok && id != "" && !isGroup(id) && m.Directories[platform] != nil {
 		u, err := m.Directories[platform].User(ctx, id)
+		if errors.Is(err, bot.ErrNobody) {
+			return releases.Actor{}, releases.Errorf(releases.NotFound, "there is nobody with the id %s on %s", id, platform)
+		}
 		if err != nil {
 			return releases.Actor{}, releases.Wrap(releases.Unavailable, err, "who %s is cannot be looked up now", word)
 		}

@@ -412,7 +412,7 @@ func rollbackButton(r releases.Release) bot.Button {
 func stray(channel, fallback bot.Channel, cause error, at time.Time) Note {
 	m := bot.Message{
 		Tone: bot.Warning, Title: fmt.Sprintf("I cannot post in %s", channel),
-		Body: fmt.Sprintf("%v.\nInvite me there (/invite), or change the channel in the configuration. The next news try it again.", cause),
+		Body: fmt.Sprintf("%v.\nInvite me there, or change the channel in the configuration. The next news try it again.", cause),
 	}
 	if fallback != "" && fallback != channel {
 		m.Footer = fmt.Sprintf("until then its news go to %s", fallback)

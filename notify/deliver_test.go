@@ -209,6 +209,18 @@ func TestDelivery(t *testing.T) {
 			},
 		},
 		{
+			name: "a lost channel's message stays marked, and goes to its own channel when it is deleted", outcomes: life("web")[:1], late: state(3, "web", releases.Published), fail: []error{archived, nil, nil, gone},
+			want: []string{
+				"0.0s send slack:#staging: Releasing web 1111111 to staging", "0.0s send slack:#fallback: Releasing web 1111111 to staging",
+				"0.0s send slack:U9: I cannot post in slack:#staging",
+				"60.0s edit slack:#fallback/1: Released web 1111111 to staging", "60.0s send slack:#staging: Released web 1111111 to staging",
+			},
+		},
+		{
+			name: "what is for one person goes to nobody else", outcomes: []releases.Outcome{reminder}, fail: []error{archived, archived},
+			want: []string{"0.0s send slack:U1: Your approval is needed: web 1111111 to staging", "0.0s send slack:U2: Your approval is needed: web 1111111 to staging"},
+		},
+		{
 			name: "what is refused for good keeps nobody else back", outcomes: []releases.Outcome{state(1, "web", releases.Published), state(2, "api", releases.Published)}, fail: []error{errors.New("invalid_blocks")},
 			want: []string{"0.0s send slack:#staging: Released web 1111111 to staging", "0.0s send slack:#staging: Released api 1111111 to staging"},
 		},
@@ -239,7 +251,7 @@ func TestDelivery(t *testing.T) {
 					t.Errorf("%d outcomes are not done", left)
 				}
 				got := slices.Clone(p.calls)
-				if strings.HasPrefix(c.name, "a lost") || strings.HasPrefix(c.name, "reminders") { // several lines at one moment
+				if strings.HasPrefix(c.name, "a lost") || strings.HasPrefix(c.name, "reminders") || strings.HasPrefix(c.name, "what is for") { // several lines at one moment
 					slices.Sort(got)
 					slices.Sort(c.want)
 				}
@@ -249,6 +261,52 @@ func TestDelivery(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAFallbackMayBeOfAnotherPlatform has the news of a closed channel told elsewhere, and edited there.
+func TestAFallbackMayBeOfAnotherPlatform(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(state(1, "web", releases.Proposed))
+		here := &platform{start: time.Now(), fail: []error{fmt.Errorf("deleted: %w", bot.ErrNoChannel)}}
+		there := &platform{start: time.Now()}
+		d := &notify.Dispatcher{
+			Queue: m, Ledger: m, Platforms: map[string]notify.Platform{"discord": {Sender: here, EditEvery: time.Second}, "slack": {Sender: there, EditEvery: time.Second}},
+			Approvers: m, Diffs: m, Fallback: "slack:#fallback", Loops: releases.NewLoops(), Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Environments: []releases.Environment{{Name: "staging", Channels: []string{"discord:1"}}},
+		}
+		stop := start(t, d)
+		time.Sleep(time.Minute)
+		m.add(state(2, "web", releases.Published))
+		time.Sleep(time.Minute)
+		stop()
+		want := []string{"0.0s send slack:#fallback: Releasing web 1111111 to staging", "60.0s edit slack:#fallback/1: Released web 1111111 to staging"}
+		if diff := cmp.Diff(want, there.calls); diff != "" || len(here.calls) != 1 {
+			t.Errorf("%s\n%q", diff, here.calls)
+		}
+	})
+}
+
+// shaky is a platform whose code panics over one message.
+type shaky struct{ platform }
+
+func (s *shaky) Send(ctx context.Context, post bot.Post) (bot.Ref, error) {
+	if strings.Contains(post.Title, "web") {
+		panic("over that one")
+	}
+	return s.platform.Send(ctx, post)
+}
+
+// TestAPanicOverOneMessageCostsThatMessage keeps the process alive, and the others told.
+func TestAPanicOverOneMessageCostsThatMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := newMemory(state(1, "web", releases.Published), state(2, "api", releases.Published)), &shaky{platform{start: time.Now()}}
+		stop := run(t, m, map[string]notify.Platform{"slack": {Sender: s, EditEvery: time.Second}})
+		time.Sleep(time.Minute)
+		stop()
+		if left := m.left(); left > 0 || len(s.calls) != 1 || !strings.Contains(s.calls[0], "api") {
+			t.Errorf("%d left, %q", left, s.calls)
+		}
+	})
 }
 
 func run(t *testing.T, m *memory, platforms map[string]notify.Platform) (stop func()) {

@@ -117,7 +117,7 @@ func (l *line) run(ctx context.Context) {
 			l.idle(ctx, wait)
 			continue
 		}
-		err := l.tell(ctx, c)
+		err := l.safely(ctx, c)
 		if ctx.Err() != nil && err != nil {
 			return // not done: it is told again at the next start
 		}
@@ -238,6 +238,16 @@ func (l *line) settle(ctx context.Context, c *card, kind int, err error) {
 	}
 }
 
+// safely turns a panic over one message into its loss: the next start would meet it again.
+func (l *line) safely(ctx context.Context, c *card) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("telling it panicked: %v", p)
+		}
+	}()
+	return l.tell(ctx, c)
+}
+
 // tell edits the card's message, or sends it when there is none yet.
 func (l *line) tell(ctx context.Context, c *card) error {
 	if l.platform.Sender == nil {
@@ -263,10 +273,11 @@ func (l *line) tell(ctx context.Context, c *card) error {
 	case c.over, known.ID != "" && c.Once, known.ID == "" && c.Followup:
 		return nil
 	case known.ID != "":
+		now := post
 		if known.Stray {
-			post = l.strayed(post)
+			now = l.strayed(post)
 		}
-		err := l.platform.Edit(ctx, known.Ref, post.Message)
+		err := l.sender(known.Channel).Edit(ctx, known.Ref, now.Message)
 		switch {
 		case c.Under != "" || c.Followup:
 			return err
@@ -349,7 +360,7 @@ func (l *line) send(ctx context.Context, key string, post bot.Post) error {
 		return &bot.TemporaryError{After: storeAgain, Err: err}
 	}
 	releases.CrashPoint("notify.before-send")
-	ref, err := l.platform.Send(ctx, post)
+	ref, err := l.sender(post.Channel).Send(ctx, post)
 	releases.CrashPoint("notify.after-send")
 	if err == nil {
 		if err := l.setEntry(ctx, key, entry{Ref: ref, Stray: post.Channel == l.Fallback && l.channel != l.Fallback}); err != nil {
@@ -373,6 +384,9 @@ func (l *line) tellOwner(cause error) {
 
 // elsewhere sends to the fallback what its channel cannot take, and has the owner told.
 func (l *line) elsewhere(ctx context.Context, key string, post bot.Post, cause error) error {
+	if !l.named(l.channel) {
+		return cause // what is for one person is for nobody else
+	}
 	l.tellOwner(cause)
 	if l.Fallback == "" || l.Fallback == l.channel {
 		return cause
@@ -380,6 +394,20 @@ func (l *line) elsewhere(ctx context.Context, key string, post bot.Post, cause e
 	post = l.strayed(post)
 	post.Channel, post.Thread = l.Fallback, ""
 	return l.send(ctx, key, post)
+}
+
+// named reports whether the configuration names the channel.
+func (d *Dispatcher) named(c bot.Channel) bool {
+	return slices.ContainsFunc(d.Environments, func(e releases.Environment) bool { return slices.Contains(e.Channels, string(c)) })
+}
+
+// sender is the way out to a channel, which may be of another platform than the line's.
+func (l *line) sender(c bot.Channel) Sender {
+	platform, _, _ := strings.Cut(string(c), ":")
+	if p, ok := l.Platforms[platform]; ok {
+		return p.Sender
+	}
+	return l.platform.Sender
 }
 
 // strayed says where the message was to be.

@@ -55,14 +55,14 @@ func digest(key string) string {
 
 // address packs the state into a URL. What does not fit is left out, the last buttons' first.
 func (s state) address() string {
-	for n := maxButtons; n >= 0; n-- {
+	for n := maxButtons - 1; n >= 0; n-- {
 		if text := s.pack(); len(text) <= maxAddress {
 			return text
 		}
 		delete(s.Asks, n)
 		delete(s.Words, n)
 	}
-	return ""
+	return s.pack()
 }
 
 func (s state) pack() string {

@@ -63,7 +63,8 @@ func (d *Discord) Check(ctx context.Context, o CheckOptions, report func(bot.Fin
 		report(bot.Finding{OK: true, What: what})
 		return true
 	}
-	if !say(d.identify(ctx), "the bot token is the application's", "copy the token from the application's page Bot (Reset Token), and the Application ID from General Information") {
+	say(d.identify(ctx), "the bot token is the application's, and its settings fit", "copy the token from the application's page Bot (Reset Token), the Application ID and the Public Key from General Information")
+	if !d.isIdentified() {
 		return false
 	}
 	invite := "invite the bot: " + Invitation(d.config.ApplicationID, d.config.GuildID)
@@ -80,7 +81,7 @@ func (d *Discord) Check(ctx context.Context, o CheckOptions, report func(bot.Fin
 	say(d.checkIntent(ctx), "the members of roles can be listed", "switch Server Members Intent on (Bot, Privileged Gateway Intents); without it rights work, but reminders go only to people who have spoken to the bot")
 	say(d.checkCommands(ctx), "the commands are registered", "run `gimletd discord register`, or start the server, which does the same")
 	if d.gateway() {
-		say(d.checkGateway(ctx), "the gateway takes connections", "see what stands before; with an Interactions Endpoint URL in General Information, commands go there and not to the gateway: remove it, or set discord.publicKey")
+		say(d.checkGateway(ctx), "the gateway takes connections", "wait until tomorrow, and find out what connects so often")
 	} else {
 		say(d.checkEndpoint(ctx, o.PublicURL), "Discord calls "+endpoint(o.PublicURL)+", and what is not signed is refused",
 			"start the server, make server.publicURL reach it, and put that address into Interactions Endpoint URL (General Information)")
@@ -114,7 +115,7 @@ func (d *Discord) checkChannel(ctx context.Context, channel bot.Channel) error {
 	}
 	var missing []string
 	for _, p := range Permissions() {
-		if has&p.Bit == 0 {
+		if has&(p.Bit|discordgo.PermissionAdministrator) == 0 {
 			missing = append(missing, fmt.Sprintf("%s (to %s)", p.Name, p.For))
 		}
 	}
@@ -156,13 +157,6 @@ func (d *Discord) checkCommands(ctx context.Context) error {
 }
 
 func (d *Discord) checkGateway(ctx context.Context) error {
-	var app application
-	if err := d.get(ctx, "applications/@me", &app); err != nil {
-		return err
-	}
-	if app.Endpoint != "" {
-		return fmt.Errorf("the application has the Interactions Endpoint URL %s", app.Endpoint)
-	}
 	var gateway struct {
 		Limit struct {
 			Remaining int `json:"remaining"`

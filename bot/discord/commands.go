@@ -78,5 +78,5 @@ func (d *Discord) Register(ctx context.Context) error {
 		}
 	}
 	path := "applications/" + d.config.ApplicationID + "/guilds/" + d.config.GuildID + "/commands"
-	return d.patiently(ctx, request{method: http.MethodPut, path: path, route: "PUT applications/commands", body: all}, nil)
+	return d.call(ctx, request{method: http.MethodPut, path: path, route: "PUT applications/commands", body: all}, nil)
 }

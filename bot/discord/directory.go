@@ -2,7 +2,6 @@ package discord
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -75,7 +74,7 @@ func (p *people) in(role string) (ids []string) {
 // lookUp asks for a member of the server. Somebody who is none has no roles.
 func (d *Discord) lookUp(ctx context.Context, id string) (person, error) {
 	if !snowflake.MatchString(id) {
-		return person{}, fmt.Errorf("%q is nobody's id in Discord", id)
+		return person{}, bot.ErrNobody
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
@@ -108,7 +107,9 @@ func (d *Discord) User(ctx context.Context, id string) (bot.User, error) {
 			one = found
 		}
 	}
-	u.Name = one.name
+	if u.Name = one.name; u.Name == "" {
+		return u, bot.ErrNobody
+	}
 	return u, nil
 }
 
@@ -190,13 +191,18 @@ func (r *roles) refresh(ctx context.Context, d *Discord) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*callWithin)
 	defer cancel()
 	var all []guildRole
-	if err := d.get(ctx, "guilds/"+d.config.GuildID+"/roles", &all); err != nil {
-		return err
-	}
+	var members map[string]person
 	now := d.now()
-	members, err := d.everybody(ctx, now)
-	alone := errors.Is(err, bot.ErrNoChannel) // missing access
-	if err != nil && !alone {
+	err := d.get(ctx, "guilds/"+d.config.GuildID+"/roles", &all)
+	if err == nil {
+		members, err = d.everybody(ctx, now)
+	}
+	alone := codeOf(err) == missingAccess
+	switch {
+	case err == nil, alone && all != nil:
+	case !r.at.IsZero() && now.Sub(r.at) < staleFor:
+		return nil
+	default:
 		return err
 	}
 	r.all, r.members, r.alone, r.at = all, members, alone, now

@@ -6,6 +6,8 @@ package discord
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -81,7 +83,7 @@ const (
 // New makes a Discord. beat is told, at each sign of life of a loop, what keeps it from its work, if anything.
 func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(loop string, fault error)) *Discord {
 	return &Discord{
-		config: c, client: client, now: now, log: log.With("component", "discord"), beat: beat, limits: newLimits(now), silence: silence, identified: make(chan struct{}),
+		config: c, client: client, now: now, log: log.With("component", "discord"), beat: beat, limits: newLimits(now), silence: silence, identified: make(chan struct{}), broken: errors.New("not connected yet"),
 		replays: bot.Seen{Lifetime: 2 * maxSkew}, clicks: bot.Seen{Lifetime: doubleClick}, threads: bot.Seen{Lifetime: threadsFor}, gone: bot.Seen{Lifetime: nonceFor},
 	}
 }
@@ -104,17 +106,17 @@ func (d *Discord) Run(ctx context.Context) error {
 	registered := false
 	for {
 		err := d.identify(ctx)
-		if err == nil && !registered {
-			if err = d.Register(ctx); err == nil {
-				registered = true
-			}
+		if d.isIdentified() && !registered {
+			failed := d.Register(ctx)
+			registered = failed == nil
+			err = errors.Join(err, failed)
 		}
 		d.beats(err)
 		wait := identifyEvery
 		if err != nil {
 			wait = retryIdentity
 			if ctx.Err() == nil {
-				d.log.Warn("Discord cannot be reached", "err", err)
+				d.log.Warn("not all is well with Discord", "err", err)
 			}
 		}
 		if !d.wait(ctx, wait, err) {
@@ -163,30 +165,42 @@ func (d *Discord) identify(ctx context.Context) error {
 	var self struct {
 		ID string `json:"id"`
 	}
-	if err := d.get(ctx, "users/@me", &self); err != nil {
+	if err := d.call(ctx, request{method: http.MethodGet, path: "users/@me", route: "GET users/@me"}, &self); err != nil {
 		return err
 	}
 	var app application
-	if err := d.get(ctx, "applications/@me", &app); err != nil {
+	if err := d.call(ctx, request{method: http.MethodGet, path: "applications/@me", route: "GET applications/@me"}, &app); err != nil {
 		return err
 	}
-	if app.ID != d.config.ApplicationID {
-		return fmt.Errorf("discord.botToken belongs to the application %s, and discord.applicationID is %s", app.ID, d.config.ApplicationID)
-	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.self == "" {
 		close(d.identified)
 	}
 	d.self = self.ID
+	d.mu.Unlock()
+	return d.fits(app)
+}
+
+// fits says what of the application's settings does not fit the configuration, so that no interaction would come.
+func (d *Discord) fits(app application) error {
+	switch {
+	case app.ID != d.config.ApplicationID:
+		return fmt.Errorf("discord.botToken belongs to the application %s, and discord.applicationID is %s", app.ID, d.config.ApplicationID)
+	case d.gateway() && app.Endpoint != "":
+		return fmt.Errorf("commands go to the application's Interactions Endpoint URL (%s) and not to the gateway: remove it (General Information), or set discord.publicKey", app.Endpoint)
+	case !d.gateway() && app.VerifyKey != "" && !strings.EqualFold(app.VerifyKey, hex.EncodeToString(d.config.PublicKey)):
+		return errors.New("discord.publicKey is not the application's Public Key (General Information)")
+	case !d.gateway() && app.Endpoint == "":
+		return errors.New("the application has no Interactions Endpoint URL (General Information): it is server.publicURL with /discord/interactions after it")
+	}
 	return nil
 }
 
 // application is what Discord says of ours.
 type application struct {
-	ID       string `json:"id"`
-	Flags    int    `json:"flags"`
-	Endpoint string `json:"interactions_endpoint_url"`
+	ID        string `json:"id"`
+	Endpoint  string `json:"interactions_endpoint_url"`
+	VerifyKey string `json:"verify_key"`
 }
 
 // whoami waits until it is known who the bot is.
@@ -200,6 +214,15 @@ func (d *Discord) whoami(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 	}
 	return "", &bot.TemporaryError{After: identifyWait, Err: fmt.Errorf("discord: who I am is not known yet"), Busy: true}
+}
+
+func (d *Discord) isIdentified() bool {
+	select {
+	case <-d.identified:
+		return true
+	default:
+		return false
+	}
 }
 
 // finish waits a little for what is in hand.

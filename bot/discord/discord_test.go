@@ -53,6 +53,8 @@ func FuzzRender(f *testing.F) {
 	f.Add("<@1> @everyone", strings.Repeat("*_`", 5000), strings.Repeat("```x\n", 3000), "*b*", "javascript:alert(1)", strings.Repeat("l", 400), "\u202e", 30)
 	f.Add("", "\n\n", "", "", "https://x/?a=()>&b", "", "", 0)
 	f.Add(strings.Repeat("🚀", 4000), "\xff\xfe", "\x00", "n", "https://"+strings.Repeat("x", 3000), "ok", "f", 1)
+	f.Add("x", "y", "", "ci", "https://ci.example/"+strings.Repeat("(", 300), "l", "f", 1)
+	f.Add("https://a/**[x](https://e.co)", "fix https://a](https://evil.example)[x", " ", " ", "https://git.example/1", "l", "f", 1)
 	f.Add("https://a/<@1>", "@https://x @@everyone", "<@&1>", "[a](https://b)", "https://[x]/)(", "\\", "f", 2)
 	f.Fuzz(func(t *testing.T, title, body, code, name, address, label, footer string, n int) {
 		m := bot.Message{Title: title, Body: body, Code: code, Footer: footer, Mentions: []string{name}, Table: [][]string{{title, name}, {body, code}}}
@@ -270,6 +272,171 @@ func TestADeadGatewayIsLeft(t *testing.T) {
 	case <-done:
 	case <-time.After(finishWithin + time.Second):
 		t.Error("it does not end")
+	}
+}
+
+// online is a Discord at a simulated clock with one channel.
+func online(t *testing.T) (*discordtest.Server, *discordtest.Channel, *Discord, bot.Channel) {
+	afterItsBeginning()
+	fake := discordtest.New(t)
+	c := fake.AddChannel("staging")
+	d := connected(t, fake, &http.Client{Transport: fake.Transport()})
+	name := bot.Channel("discord:" + c.ID)
+	d.config.Channels = []bot.Channel{name}
+	return fake, c, d, name
+}
+
+func TestALongSilenceThatIsAskedForKeepsTheLoopAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, _, d, _ := online(t)
+		fake.Fail("me", discordtest.Fault{RetryAfter: time.Hour})
+		beats := 0
+		d.beat = func(string, error) { beats++ }
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		if err := d.Run(ctx); err != nil || beats < 60 {
+			t.Errorf("%d beats in half an hour, %v", beats, err)
+		}
+	})
+}
+
+func TestWhatHasNoThreadIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, c, d, name := online(t)
+		for i, trouble := range []func(m *discordtest.Message){
+			func(m *discordtest.Message) { fake.DeleteThread(m) },
+			func(*discordtest.Message) { fake.Fail("threads.create", discordtest.Fault{Status: 403, Code: 50013}) },
+		} {
+			key := string(rune('a' + i))
+			main, err := d.Send(t.Context(), bot.Post{Channel: name, Key: key, Message: bot.Message{Title: "main " + key}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := fake.Find(c, "main "+key)
+			if i == 0 {
+				if _, err := d.Send(t.Context(), bot.Post{Channel: main.Channel, Thread: main.ID, Key: "first", Message: bot.Message{Title: "first"}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			trouble(m)
+			ref, err := d.Send(t.Context(), bot.Post{Channel: main.Channel, Thread: main.ID, Key: key + "/more", Message: bot.Message{Title: "more of " + key}})
+			if err != nil || ref.Channel != name {
+				t.Errorf("%d: %+v %v", i, ref, err)
+			}
+			m = fake.Find(c, "more of "+key)
+			if m == nil {
+				t.FailNow()
+			}
+			if r := m.Now().Reference; r == nil || r.Message != main.ID {
+				t.Errorf("%d: it answers %+v", i, r)
+			}
+		}
+		time.Sleep(10 * time.Second) // for the channel's limit
+		// A broadcast is an answer, too; without the right to read the history it is a message.
+		fake.Fail("messages.create", discordtest.Fault{Status: 403, Code: 160002})
+		if _, err := d.Send(t.Context(), bot.Post{Channel: name, Thread: "1", Broadcast: true, Key: "loud", Message: bot.Message{Title: "loud"}}); err != nil {
+			t.Error(err)
+		}
+		if fake.Find(c, "loud").Now().Reference != nil {
+			t.Error("it answers")
+		}
+	})
+}
+
+func TestAPostThatWasThereIsMadeTrue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, c, d, name := online(t)
+		post := func(votes string) bot.Post {
+			return bot.Post{Channel: name, Key: "k", Message: bot.Message{Title: "waiting", Fields: []bot.Field{{Name: "approvals", Value: votes}}}}
+		}
+		fake.Fail("messages.create", discordtest.Fault{Drop: true})
+		if _, err := d.Send(t.Context(), post("0 of 2")); err == nil {
+			t.Fatal("its answer is lost")
+		}
+		if _, err := d.Send(t.Context(), post("1 of 2")); err != nil {
+			t.Fatal(err)
+		}
+		if m := fake.Find(c, "waiting"); !strings.Contains(m.Now().Seen(), "1 of 2") || len(fake.Messages(c, true)) != 1 {
+			t.Errorf("it says:\n%s", fake.Transcript(c))
+		}
+	})
+}
+
+func TestTheRolesComeWithTheClick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, c, d, _ := online(t)
+		ada := fake.AddUser("ada")
+		role := "role:" + fake.AddRole("managers", ada).ID
+		if err := d.Register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(ada.SlashInteraction(c, "/release web staging"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, i, err := d.interact(t.Context(), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in, err := d.Member(t.Context(), role, ada.ID, d.request(i, nil).At); err != nil || !in || len(fake.Calls("member")) > 0 {
+			t.Errorf("%v %v after %d calls", in, err, len(fake.Calls("member")))
+		}
+		// What is replayed later says less than what was asked since.
+		fake.AddRole("managers")
+		time.Sleep(5 * time.Minute)
+		if in, err := d.Member(t.Context(), role, ada.ID, time.Now()); err != nil || in {
+			t.Errorf("%v %v", in, err)
+		}
+		if _, _, err := d.interact(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		if in, err := d.Member(t.Context(), role, ada.ID, time.Time{}); err != nil || in {
+			t.Errorf("an old click brings a role back: %v %v", in, err)
+		}
+	})
+}
+
+func TestSettingsThatDoNotFitAreTold(t *testing.T) {
+	key, err := hex.DecodeString(strings.Repeat("ab", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := connected(t, discordtest.New(t), http.DefaultClient)
+	own := hex.EncodeToString(d.config.PublicKey)
+	id := discordtest.ApplicationID
+	for _, c := range []struct {
+		key  []byte
+		app  application
+		want string
+	}{
+		{nil, application{ID: id}, ""},
+		{nil, application{ID: id, Endpoint: "https://x"}, "commands go to the application's Interactions Endpoint URL (https://x)"},
+		{d.config.PublicKey, application{ID: id, Endpoint: "https://x", VerifyKey: own}, ""},
+		{d.config.PublicKey, application{ID: id, VerifyKey: own}, "has no Interactions Endpoint URL"},
+		{key, application{ID: id, Endpoint: "https://x", VerifyKey: own}, "is not the application's Public Key"},
+		{nil, application{ID: "7"}, "belongs to the application 7"},
+	} {
+		d.config.PublicKey = c.key
+		err := d.fits(c.app)
+		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%+v: %v, want %q", c.app, err, c.want)
+		}
+	}
+}
+
+func TestNamesThatAnybodyCanTakeAreNotAlone(t *testing.T) {
+	for _, c := range []struct {
+		member member
+		want   string
+	}{
+		{member{User: user{ID: "1", Username: "ada"}}, "ada"},
+		{member{User: user{ID: "1", Username: "ada", GlobalName: "Ada"}}, "Ada"},
+		{member{User: user{ID: "1", Username: "mallory"}, Nick: "Grace Hopper"}, "Grace Hopper (@mallory)"},
+		{member{User: user{ID: "1"}}, "1"},
+	} {
+		if got := c.member.name(); got != c.want {
+			t.Errorf("%+v is called %q", c.member, got)
+		}
 	}
 }
 

@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"gimletd/bot"
 
 	"github.com/bwmarrin/discordgo"
 	"github.com/gorilla/websocket"
@@ -26,9 +29,11 @@ const (
 	writeWithin = 10 * time.Second
 	openWithin  = 45 * time.Second
 	firstWait   = time.Second
+	maxFault    = 300             // characters
 	lastWait    = 2 * time.Minute // a thousand identifications a day are allowed
 	steady      = 5 * time.Minute // a connection that held so long begins with the first wait again
 	ackWithin   = 2500 * time.Millisecond
+	ackAgain    = 100 * time.Millisecond
 )
 
 // listen keeps a connection to the gateway: https://docs.discord.com/developers/events/gateway
@@ -51,6 +56,7 @@ func (d *Discord) listen(ctx context.Context) {
 			err = errors.New(why)
 			wait = lastWait
 		}
+		err = errors.New(bot.Cut(bot.Clean(err.Error()), maxFault)) // it may hold a whole page
 		d.gatewayIs(fmt.Errorf("no gateway connection: %w", err))
 		d.log.Warn("the gateway connection ended", "err", err)
 		if d.now().Sub(began) > steady {
@@ -95,8 +101,9 @@ func (d *Discord) connect(ctx context.Context, s *discordgo.Session) error {
 		return line.take(ctx, c), nil
 	}}
 	ended := make(chan struct{})
+	var once sync.Once // it may end twice
 	drop := []func(){
-		s.AddHandlerOnce(func(*discordgo.Session, *discordgo.Disconnect) { close(ended) }),
+		s.AddHandler(func(*discordgo.Session, *discordgo.Disconnect) { once.Do(func() { close(ended) }) }),
 		s.AddHandler(func(_ *discordgo.Session, e *discordgo.Event) { d.event(ctx, e) }),
 	}
 	defer func() {
@@ -142,13 +149,33 @@ func (d *Discord) event(ctx context.Context, e *discordgo.Event) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, ackWithin)
 		defer cancel()
-		err = d.call(ctx, request{method: http.MethodPost, path: "interactions/" + i.ID + "/" + i.Token + "/callback", body: a}, nil)
-		if err != nil {
-			// What was asked for is on its way; who asked is told directly.
-			d.tokens.forget(i.ID)
+		if err := d.acknowledge(ctx, i, a); err != nil {
 			d.log.Warn("an interaction was not answered at once", "err", err)
 		}
 	})
+}
+
+// acknowledge gives an interaction its first answer, while there is time. When Discord will not have it, what was asked for is on its
+// way all the same, and who asked is told directly.
+func (d *Discord) acknowledge(ctx context.Context, i interaction, a answer) error {
+	for {
+		err := d.call(ctx, request{method: http.MethodPost, path: "interactions/" + i.ID + "/" + i.Token + "/callback", body: a}, nil)
+		_, again := errors.AsType[*bot.TemporaryError](err)
+		switch {
+		case codeOf(err) == alreadyAnswered: // an answer before had only lost its way back
+			return nil
+		case !again:
+			if err != nil {
+				d.tokens.forget(i.ID)
+			}
+			return err
+		}
+		select {
+		case <-time.After(ackAgain):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // fatal is why there is no sense in trying the same again soon, or "".

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bwmarrin/discordgo"
@@ -71,7 +72,7 @@ func (d *Discord) verify(r *http.Request, body []byte) error {
 	if !discordgo.VerifyInteraction(r, d.config.PublicKey) {
 		return errors.New("the signature is wrong")
 	}
-	if d.replays.Again(r.Header.Get("X-Signature-Ed25519"), d.now()) {
+	if d.replays.Again(strings.ToLower(r.Header.Get("X-Signature-Ed25519")), d.now()) {
 		return errors.New("it was there before")
 	}
 	return nil

@@ -34,6 +34,8 @@ type interaction struct {
 		Options  []option `json:"options"`
 		CustomID string   `json:"custom_id"`
 	} `json:"data"`
+
+	at time.Time // it was made
 }
 
 type user struct {
@@ -49,7 +51,16 @@ type member struct {
 	Roles []string `json:"roles"`
 }
 
-func (m member) name() string { return firstOf(m.Nick, m.User.GlobalName, m.User.Username) }
+// name is what people call the member. Anybody may call themselves anything, so the name that only one can have stands beside it.
+func (m member) name() string { return m.User.called(m.Nick) }
+
+func (u user) called(nick string) string {
+	name := firstOf(nick, u.GlobalName)
+	if name == "" || u.Username == "" || strings.EqualFold(name, u.Username) {
+		return firstOf(name, u.Username, u.ID)
+	}
+	return name + " (@" + u.Username + ")"
+}
 
 func firstOf(names ...string) string {
 	i := slices.IndexFunc(names, func(n string) bool { return n != "" })
@@ -61,13 +72,10 @@ func firstOf(names ...string) string {
 
 // message is what is used of a message that Discord has.
 type message struct {
-	ID      string `json:"id"`
-	Content string `json:"content"`
-	Author  user   `json:"author"`
-	Embeds  []struct {
-		URL         string `json:"url"`
-		Description string `json:"description"`
-	} `json:"embeds"`
+	ID          string                    `json:"id"`
+	Content     string                    `json:"content"`
+	Author      user                      `json:"author"`
+	Embeds      []*discordgo.MessageEmbed `json:"embeds"`
 	Attachments []struct {
 		Filename string `json:"filename"`
 	} `json:"attachments"`
@@ -82,6 +90,20 @@ func (m *message) state() state {
 		}
 	}
 	return state{}
+}
+
+// says reports whether the message shows what the payload does.
+func (m message) says(p payload) bool {
+	shown := func(embeds []*discordgo.MessageEmbed) (all []string) {
+		for _, e := range embeds {
+			all = append(all, strings.TrimSpace(e.Description))
+			for _, f := range e.Fields {
+				all = append(all, strings.TrimSpace(f.Name), strings.TrimSpace(f.Value))
+			}
+		}
+		return all
+	}
+	return strings.TrimSpace(m.Content) == strings.TrimSpace(p.Content) && slices.Equal(shown(m.Embeds), shown(p.Embeds))
 }
 
 type option struct {
@@ -148,8 +170,9 @@ func (d *Discord) interact(ctx context.Context, raw []byte) (answer, interaction
 	if i.GuildID != "" && i.GuildID != d.config.GuildID {
 		return d.say(warn("I work for another server")), i, nil
 	}
+	i.at = d.asked(i.ID)
 	if i.Member != nil && i.GuildID != "" {
-		d.people.saw(*i.Member, d.now())
+		d.people.saw(*i.Member, i.at)
 	}
 	a, err := d.answerTo(ctx, i)
 	return a, i, err
@@ -171,12 +194,12 @@ func (d *Discord) answerTo(ctx context.Context, i interaction) (answer, error) {
 
 // request is what the person asks for.
 func (d *Discord) request(i interaction, args []string) bot.Request {
-	name := firstOf(i.User.GlobalName, i.User.Username, i.User.ID)
+	name := i.User.called("")
 	if i.Member != nil {
-		name = firstOf(i.Member.Nick, name)
+		name = i.Member.name()
 	}
 	return bot.Request{
-		ID: i.ID, At: d.asked(i.ID), User: bot.User{Platform: Platform, ID: i.User.ID, Name: name}, Channel: bot.Channel(Platform + ":" + i.ChannelID), Args: args,
+		ID: i.ID, At: i.at, User: bot.User{Platform: Platform, ID: i.User.ID, Name: name}, Channel: bot.Channel(Platform + ":" + i.ChannelID), Args: args,
 	}
 }
 
@@ -356,8 +379,11 @@ func question(i interaction, p press) bot.Message {
 	if m.Title == "" {
 		m.Title = "Are you sure?"
 	}
+	if p.ask == "" {
+		m.Body = strings.Join(p.words, " ")
+	}
 	if p.ask == "" && i.Message != nil {
-		m.Body = "About: " + plain(i.Message.Content)
+		m.Body += "\nAbout: " + plain(i.Message.Content)
 	}
 	return m
 }

@@ -84,7 +84,8 @@ var (
 	// begins is what means something at the beginning of a line.
 	begins   = regexp.MustCompile(`(?m)^(\s*)([#>+-])`)
 	everyone = regexp.MustCompile(`@(everyone|here)`)
-	address  = regexp.MustCompile(`https?://[^\s<>"]+`)
+	// address ends where Markdown could begin.
+	address = regexp.MustCompile("https?://[^\\s<>\"*\\[\\]()|\\\\`]+")
 )
 
 // escape makes a text harmless: nothing in it can mention, link to something else, or change how the rest looks. Addresses stay
@@ -108,14 +109,15 @@ func escape(text string) string {
 // fit escapes a text and cuts it so that the result has at most so many characters.
 func fit(text string, most int) string {
 	text = bot.Cut(text, most)
-	for {
+	for text != "" {
 		escaped := escape(text)
 		over := utf8.RuneCountInString(escaped) - most
 		if over <= 0 {
 			return escaped
 		}
-		text = bot.Cut(text, max(1, utf8.RuneCountInString(text)-max(1, over/longestEscape)))
+		text = bot.Cut(text, utf8.RuneCountInString(text)-max(1, over/longestEscape))
 	}
+	return ""
 }
 
 // render turns a message into what Discord gets. The key is by what it is found again; a message without one is not looked for.
@@ -209,7 +211,7 @@ func fields(all []bot.Field) (made []*discordgo.MessageEmbedField) {
 		if left -= utf8.RuneCountInString(one.Name + one.Value); left < 0 || len(made) == maxFields {
 			break
 		}
-		if one.Name != "" && one.Value != "" {
+		if strings.TrimSpace(one.Name) != "" && strings.TrimSpace(one.Value) != "" { // it would refuse all of the message
 			made = append(made, one)
 		}
 	}
@@ -218,14 +220,21 @@ func fields(all []bot.Field) (made []*discordgo.MessageEmbedField) {
 
 func field(f bot.Field) string {
 	const maxLink = 600
-	u, err := url.Parse(f.URL)
-	if f.URL == "" || err != nil || (u.Scheme != "http" && u.Scheme != "https") || len(u.String()) > maxLink {
+	target := ""
+	if u, err := url.Parse(f.URL); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		target = strings.NewReplacer("(", "%28", ")", "%29", "<", "%3C", ">", "%3E", " ", "%20").Replace(u.String())
+	}
+	text := label(f.Value)
+	if target == "" || len(target) > maxLink || text == "" {
 		return fit(bot.Clean(f.Value), maxFieldValue)
 	}
-	// A link whose label is an address is none: people could be led elsewhere.
-	value := address.ReplaceAllStringFunc(f.Value, func(found string) string { _, rest, _ := strings.Cut(found, "://"); return rest })
-	target := strings.NewReplacer("(", "%28", ")", "%29", "<", "%3C", ">", "%3E", " ", "%20").Replace(u.String())
-	return "[" + fit(bot.Clean(value), maxFieldValue-len(target)-len("[]()")) + "](" + target + ")"
+	return "[" + bot.Cut(text, maxFieldValue-len(target)-len("[]()")) + "](" + target + ")"
+}
+
+// label is a text as a link's: there, backslashes do not protect, and an address would make people believe that it is where they go.
+func label(text string) string {
+	text = strings.NewReplacer("https://", "", "http://", "", "[", "", "]", "", "<", "", ">", "", `\`, "", "`", "'").Replace(bot.Clean(text))
+	return strings.TrimSpace(everyone.ReplaceAllString(strings.ReplaceAll(text, "://", ""), "@\u200b$1"))
 }
 
 // code shows a text as it is, cut at the end of a line.

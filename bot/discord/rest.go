@@ -49,7 +49,10 @@ func (d *Discord) get(ctx context.Context, path string, into any) error {
 // call makes one call when its limits allow it, and says what its error means. The answer is read into a value, unless that
 // is nil.
 func (d *Discord) call(ctx context.Context, r request, into any) error {
-	if wait := d.limits.take(r.route); wait > 0 {
+	if wait, why := d.limits.take(r.route); wait > 0 {
+		if why != nil {
+			return &bot.TemporaryError{After: wait, Err: why}
+		}
 		return &bot.TemporaryError{After: wait, Err: fmt.Errorf("discord: %s has reached its limit", r.what()), Busy: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
@@ -86,6 +89,9 @@ func (d *Discord) patiently(ctx context.Context, r request, into any) error {
 		err := d.call(ctx, r, into)
 		busy, ok := errors.AsType[*bot.TemporaryError](err)
 		if !ok || !busy.Busy {
+			return err
+		}
+		if end, bounded := ctx.Deadline(); bounded && time.Until(end) < busy.After {
 			return err
 		}
 		select {
@@ -187,6 +193,8 @@ const (
 	invalidToken        = 50027
 	invalidRecipients   = 50033
 	archivedThread      = 50083
+	cannotReply         = 160002
+	alreadyAnswered     = 40060
 	threadExists        = 160004
 )
 
@@ -207,12 +215,16 @@ func (d *Discord) meaning(r request, res *http.Response, body []byte) error {
 	case res.StatusCode == http.StatusTooManyRequests:
 		return &bot.TemporaryError{After: d.limits.blocked(r.route, res.Header, body), Err: fmt.Errorf("discord: %s: too many calls", r.what()), Busy: true}
 	case res.StatusCode == http.StatusUnauthorized && out(r):
-		return &bot.TemporaryError{After: tokenAgain, Err: fmt.Errorf("discord refuses the bot token; give me the one of the application's page Bot (Reset Token makes a new one)")}
+		return &bot.TemporaryError{After: tokenAgain, Err: errToken}
 	case res.StatusCode >= http.StatusInternalServerError:
 		return &bot.TemporaryError{After: time.Second, Err: said}
 	}
+	place := strings.HasPrefix(r.path, "channels/") || r.path == "users/@me/channels"
 	switch said.Code {
 	case unknownChannel, unknownGuild, missingAccess, userCannotBeReached, noTextChannel, missingPermissions, invalidRecipients:
+		if !place {
+			return said
+		}
 		return fmt.Errorf("%w (%w)", bot.ErrNoChannel, said)
 	case unknownMessage, editOfAnother:
 		return fmt.Errorf("%w (%w)", bot.ErrNoMessage, said)
@@ -237,6 +249,7 @@ type limits struct {
 	routes  map[string]window
 	all     *rate.Limiter
 	until   time.Time // nothing is called before
+	why     error     // that is so, when it is no limit
 	refused int       // calls that were, since
 	since   time.Time
 }
@@ -260,31 +273,34 @@ func newLimits(now func() time.Time) *limits {
 	return &limits{now: now, routes: map[string]window{}, all: rate.NewLimiter(perSecond, perSecond)}
 }
 
-// take takes one call, or says how long to wait.
-func (l *limits) take(route string) time.Duration {
+// errToken says that Discord does not know the bot token.
+var errToken = errors.New("discord refuses the bot token; give me the one of the application's page Bot (Reset Token makes a new one)")
+
+// take takes one call, or says how long to wait, and why when it is for no limit.
+func (l *limits) take(route string) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
 	if route == "" {
-		return 0
+		return 0, nil
 	}
 	if now.Before(l.until) {
-		return l.until.Sub(now)
+		return l.until.Sub(now), l.why
 	}
 	w, known := l.routes[route]
 	if known && w.left <= 0 && now.Before(w.until) {
-		return w.until.Sub(now)
+		return w.until.Sub(now), nil
 	}
 	r := l.all.ReserveN(now, 1)
 	if wait := r.DelayFrom(now); wait > 0 {
 		r.CancelAt(now)
-		return wait
+		return wait, nil
 	}
 	if known {
 		w.left--
 		l.routes[route] = w
 	}
-	return 0
+	return 0, nil
 }
 
 // note learns from an answer.
@@ -297,11 +313,11 @@ func (l *limits) note(route string, status int, h http.Header) {
 			l.refused, l.since = 0, now
 		}
 		if l.refused++; l.refused >= refusedAtMost {
-			l.until = l.since.Add(refusedIn)
+			l.until, l.why = l.since.Add(refusedIn), errors.New("discord: so many calls were refused that I stop calling for a while; what was refused is above in the log")
 		}
 	}
 	if status == http.StatusUnauthorized && route != "" {
-		l.until = now.Add(tokenAgain)
+		l.until, l.why = now.Add(tokenAgain), errToken
 	}
 	left, err := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
 	after, bad := strconv.ParseFloat(h.Get("X-RateLimit-Reset-After"), 64)
@@ -324,15 +340,16 @@ func (l *limits) blocked(route string, h http.Header, body []byte) time.Duration
 		RetryAfter float64 `json:"retry_after"`
 		Global     bool    `json:"global"`
 	}
-	if json.Unmarshal(body, &said) != nil || said.RetryAfter <= 0 { // such as of what stands before Discord
+	if json.Unmarshal(body, &said) != nil || said.RetryAfter <= 0 { // what stands before Discord says so, and means everything
 		said.RetryAfter, _ = strconv.ParseFloat(h.Get("Retry-After"), 64)
+		said.Global = true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	const least = 100 * time.Millisecond
 	wait := max(seconds(said.RetryAfter), least)
 	if until := l.now().Add(wait); said.Global || h.Get("X-RateLimit-Global") == "true" {
-		l.until = until
+		l.until, l.why = until, nil
 	} else if route != "" {
 		l.routes[route] = window{until: until}
 	}

@@ -44,15 +44,25 @@ func (d *Discord) Send(ctx context.Context, post bot.Post) (bot.Ref, error) {
 	r.file = post.File
 	var there message
 	err = d.call(ctx, r, &there)
-	if codeOf(err) == archivedThread {
+	switch code := codeOf(err); {
+	case code == archivedThread:
 		if err = d.wake(ctx, channel); err == nil {
 			err = d.call(ctx, r, &there)
 		}
+	case closedTo(code) && channel == post.Thread: // somebody has deleted it, or nobody may write there: it becomes an answer
+		d.threads.Forget(channel)
+		channel = id(post.Channel)
+		p.Reference = &reference{Message: post.Thread}
+		r = d.posting(channel, p)
+		r.file = post.File
+		err = d.call(ctx, r, &there)
+	}
+	if codeOf(err) == cannotReply { // without the right to read the history; it is news without that, too
+		p.Reference = nil
+		r.body = p
+		err = d.call(ctx, r, &there)
 	}
 	if err != nil {
-		if codeOf(err) == unknownChannel {
-			d.threads.Forget(channel) // somebody has deleted it
-		}
 		return bot.Ref{}, err
 	}
 	if d.gone.Has(there.ID, d.now()) { // somebody has deleted what had the nonce
@@ -63,10 +73,15 @@ func (d *Discord) Send(ctx context.Context, post bot.Post) (bot.Ref, error) {
 		}
 	}
 	ref := bot.Ref{Channel: bot.Channel(Platform + ":" + channel), ID: there.ID}
-	if there.Content != p.Content { // it was there already, with what was true then
+	if !there.says(p) { // it was there already, with what was true then
 		return ref, d.Edit(ctx, ref, post.Message)
 	}
 	return ref, nil
+}
+
+// closedTo reports whether an error says that there is no such place, or no right to write there.
+func closedTo(code int) bool {
+	return code == unknownChannel || code == missingAccess || code == missingPermissions
 }
 
 // payload is the post as Discord gets it. A file that is short stands in the message.
@@ -112,7 +127,7 @@ func (d *Discord) thread(ctx context.Context, channel string, post bot.Post) (st
 	switch codeOf(err) {
 	case threadExists:
 		return post.Thread, nil
-	case wrongChannelType: // such as a direct one: it is an answer
+	case wrongChannelType, missingAccess, missingPermissions: // such as a direct one: it is an answer
 		d.threads.Forget(post.Thread)
 		return channel, nil
 	}

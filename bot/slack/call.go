@@ -48,6 +48,8 @@ func (s *Slack) meaning(method string, err error) error {
 	switch {
 	case slices.Contains([]string{"channel_not_found", "is_archived", "not_in_channel", "restricted_action", "user_disabled", "messages_tab_disabled", "cannot_dm_bot"}, answer.Err):
 		return fmt.Errorf("%w (%w)", bot.ErrNoChannel, said)
+	case answer.Err == "user_not_found":
+		return fmt.Errorf("%w (%w)", bot.ErrNobody, said)
 	case slices.Contains([]string{"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}, answer.Err):
 		return fmt.Errorf("%w (%w)", bot.ErrNoMessage, said)
 	case slices.Contains([]string{"token_revoked", "token_expired", "invalid_auth", "account_inactive", "not_authed", "team_access_not_granted"}, answer.Err):

@@ -65,14 +65,15 @@ func escape(text string) string {
 // fit escapes a text and cuts it so that the result has at most so many characters.
 func fit(text string, most int) string {
 	text = bot.Cut(text, most)
-	for {
+	for text != "" {
 		escaped := escape(text)
 		over := utf8.RuneCountInString(escaped) - most
 		if over <= 0 {
 			return escaped
 		}
-		text = bot.Cut(text, max(1, utf8.RuneCountInString(text)-max(1, over/longestEscape)))
+		text = bot.Cut(text, utf8.RuneCountInString(text)-max(1, over/longestEscape))
 	}
+	return ""
 }
 
 // fallback is the message for notifications and screen readers.

@@ -132,6 +132,13 @@ func (s *Server) App(baseURL string) {
 	s.endpoint = s.app + "/discord/interactions"
 }
 
+// SendTo sets the application's Interactions Endpoint URL, and nothing else.
+func (s *Server) SendTo(url string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endpoint = url
+}
+
 // wrong reports what the app does wrong. The lock may be held.
 func (s *Server) wrong(format string, args ...any) {
 	s.reporter.Errorf("discord: "+format, args...)
@@ -236,6 +243,15 @@ func (s *Server) Heartbeat(every time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heartbeat = every
+}
+
+// DeleteThread deletes a message's thread, as somebody who may. There is never another one.
+func (s *Server) DeleteThread(m *Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.channel(m.id); t != nil {
+		t.deleted = true
+	}
 }
 
 // Revoke makes the bot token invalid, or valid again.

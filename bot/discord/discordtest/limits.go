@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -48,7 +49,7 @@ func Validate(p Payload) string {
 		}
 		faults := []string{count("title", e.Title, 256), count("description", e.Description, 4096)}
 		for _, f := range e.Fields {
-			if f.Name == "" || f.Value == "" {
+			if strings.TrimSpace(f.Name) == "" || strings.TrimSpace(f.Value) == "" {
 				return "a field without a name or value"
 			}
 			faults = append(faults, count("field name", f.Name, 256), count("field value", f.Value, 1024))

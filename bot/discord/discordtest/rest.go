@@ -43,7 +43,7 @@ func (s *Server) routes() {
 		return map[string]any{"id": BotUserID, "username": "GimletD", "bot": true}, nil
 	})
 	add("application", "GET applications/@me", 0, func(*http.Request, []byte) (any, *problem) {
-		return map[string]any{"id": ApplicationID, "name": "GimletD", "flags": 0, "interactions_endpoint_url": s.endpoint}, nil
+		return map[string]any{"id": ApplicationID, "name": "GimletD", "flags": 0, "interactions_endpoint_url": s.endpoint, "verify_key": s.PublicKey()}, nil
 	})
 	add("commands.set", "PUT applications/{app}/guilds/{guild}/commands", 0, s.setCommands)
 	add("commands.get", "GET applications/{app}/guilds/{guild}/commands", 0, func(*http.Request, []byte) (any, *problem) { return s.commands, nil })

@@ -3,6 +3,7 @@ package slacktest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -124,6 +125,7 @@ func buttons(blocks []Block) (all []map[string]any) {
 		for _, one := range append(list, b["element"], b["accessory"]) {
 			e, ok := one.(map[string]any)
 			if ok && e["type"] == "button" {
+				e = maps.Clone(e) // the message's own is looked at by others, too
 				e["block_id"] = b["block_id"]
 				all = append(all, e)
 			}
