@@ -428,7 +428,7 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	server := api.New(service, api.Config{
 		AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody, Identify: caller(members), Person: func(email string) bool {
 			return slices.ContainsFunc(p.config.People, func(c PersonConfig) bool { return strings.EqualFold(c.Email, email) })
-		}, Changed: p.config.changed, Webhooks: api.WebhookConfig{GitHub: p.config.Webhooks.GitHub.Secret, GitLab: p.config.Webhooks.GitLab.SecretToken, GitLabSigning: p.config.Webhooks.GitLab.SigningToken},
+		}, Environments: p.config.told(), Changed: p.config.changed, Webhooks: api.WebhookConfig{GitHub: p.config.Webhooks.GitHub.Secret, GitLab: p.config.Webhooks.GitLab.SecretToken, GitLabSigning: p.config.Webhooks.GitLab.SigningToken},
 	}, metrics, p.log)
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
@@ -503,4 +503,13 @@ func newLog(c LogConfig, out io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewTextHandler(out, options)), nil
 	}
 	return slog.New(slog.NewJSONHandler(out, options)), nil
+}
+
+// told is what clients of the API are told of environments.
+func (c Config) told() map[string]api.EnvironmentConfig {
+	all := map[string]api.EnvironmentConfig{}
+	for _, e := range c.Environments {
+		all[e.Name] = api.EnvironmentConfig{Repository: api.RepositoryURL(c.GitOps[e.GitOps].URL), Feedback: e.Rollout != "none"}
+	}
+	return all
 }

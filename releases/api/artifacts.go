@@ -56,12 +56,16 @@ func (s *Server) getArtifacts(_ http.ResponseWriter, r *http.Request) (int, any,
 	if params.err != nil {
 		return 0, nil, params.err
 	}
+	if q.Event == releases.EventPush && (q.Branch == "" || q.Branch == q.SourceBranch) && q.SourceBranch != "" {
+		q.Branch, q.SourceBranch = q.SourceBranch, "" // a push comes from its branch
+	}
 	found, err := s.service.Artifacts(r.Context(), q)
 	if err != nil {
 		return 0, nil, err
 	}
 	artifacts := make([]releases.Artifact, 0, len(found))
 	for _, a := range found {
+		a.Version = readable(a.Version)
 		artifacts = append(artifacts, a.Artifact)
 	}
 	return http.StatusOK, artifacts, nil

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"gimletd/releases"
 )
-
-// reconciled is what clients that wait for the rollout look for. An environment without rollout feedback says so once
-// the commit is in the repository.
-const reconciled = "ReconciliationSucceeded"
 
 // listed is a release as clients see it.
 type listed struct {
@@ -72,16 +69,19 @@ func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, 
 	if err != nil {
 		return 0, nil, err
 	}
-	all := make([]listed, 0, len(found))
-	for _, r := range found {
-		all = append(all, listed{
-			ID: r.ID, Status: r.Status, App: r.App, Env: r.Env, ArtifactID: r.ArtifactID, TriggeredBy: r.TriggeredBy(), Version: r.Version, GitopsRef: r.Commit,
-			Created: r.Created.Unix(), RolledBack: r.RolledBack,
-		})
-		if r.Status == releases.Published {
-			last := &all[len(all)-1]
-			last.GitopsCommitStatus, last.GitopsCommitCreated = reconciled, r.Updated.Unix()
+	all, rolled := make([]listed, 0, len(found)), s.rollouts()
+	for _, one := range found {
+		l := listed{
+			ID: one.ID, Status: one.Status, App: one.App, Env: one.Env, ArtifactID: one.ArtifactID, TriggeredBy: one.TriggeredBy(), Version: readable(one.Version),
+			GitopsRef: one.Commit, GitopsRepo: s.config.Environments[one.Env].Repository, Created: one.Created.Unix(), RolledBack: one.RolledBack,
 		}
+		if one.Status == releases.Published {
+			l.GitopsCommitCreated = one.Updated.Unix()
+			if l.GitopsCommitStatus, err = rolled.of(r.Context(), one.Env, one.App); err != nil {
+				return 0, nil, err
+			}
+		}
+		all = append(all, l)
 	}
 	return http.StatusOK, all, nil
 }
@@ -113,14 +113,30 @@ func (s *Server) getStatus(_ http.ResponseWriter, r *http.Request) (int, any, er
 	if app != "" {
 		apps[app] = nil
 	}
+	rolled := s.rollouts()
 	for _, st := range states {
 		apps[st.App] = nil
 		if live := st.Live; live != nil {
+			status, err := rolled.of(r.Context(), live.Env, live.App)
+			if err != nil {
+				return 0, nil, err
+			}
 			apps[st.App] = &listed{
-				App: live.App, Env: live.Env, ArtifactID: live.ArtifactID, TriggeredBy: live.By, Version: live.Version, GitopsRef: live.Commit,
-				Created: live.At.Unix(), GitopsCommitStatus: reconciled,
+				App: live.App, Env: live.Env, ArtifactID: live.ArtifactID, TriggeredBy: live.By, Version: readable(live.Version), GitopsRef: live.Commit,
+				GitopsRepo: s.config.Environments[live.Env].Repository, Created: live.At.Unix(), GitopsCommitStatus: status,
 			}
 		}
 	}
 	return http.StatusOK, apps, nil
+}
+
+// leastSHA is how many characters of a commit Gimlet's clients cut off without looking.
+const leastSHA = 8
+
+// readable is a version that clients can print.
+func readable(v releases.Version) releases.Version {
+	if n := len(v.SHA); n < leastSHA {
+		v.SHA += strings.Repeat("0", leastSHA-n)
+	}
+	return v
 }

@@ -8,10 +8,13 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
 	"gimletd/releases"
+
+	"github.com/google/uuid"
 )
 
 // Service is what the calls need of releases.
@@ -24,6 +27,7 @@ type actions interface {
 	Ingest(ctx context.Context, a *releases.Artifact, idempotencyKey string, by releases.Actor) (*releases.Shipped, bool, error)
 	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
+	Remove(ctx context.Context, ask releases.RemoveAsk) (releases.Release, error)
 	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
 	Cancel(ctx context.Context, id, reason string, by releases.Actor, at time.Time) (releases.Release, error)
 	DeleteBranch(ctx context.Context, d releases.Deletion) (made []releases.Release, decisions []releases.Decision, isNew bool, err error)
@@ -78,7 +82,9 @@ type Config struct {
 	// Identify says for whom a token speaks. Without it no tokens but the admin's are known.
 	Identify func(ctx context.Context, t releases.Token) (releases.Actor, error)
 	Person   func(email string) bool // whether somebody has the address
-	Webhooks WebhookConfig
+	// Environments are those of the configuration, by name.
+	Environments map[string]EnvironmentConfig
+	Webhooks     WebhookConfig
 	// Changed reads a configuration that policies are to be tried with.
 	Changed func(text []byte) (*releases.Changed, error)
 }
@@ -113,6 +119,15 @@ func (s *Server) Handler() http.Handler {
 		"GET /api/status":             s.getStatus,
 		"GET /api/eventReleaseTrack":  s.trackRelease,
 		"GET /api/eventArtifactTrack": s.trackArtifact,
+		"POST /api/delete":            s.postDelete,
+		"GET /api/event":              s.getEvent,
+		"GET /api/gitopsRepo":         s.getGitopsRepo,
+		"GET /api/gitopsCommits":      s.getGitopsCommits,
+		"GET /api/users":              s.getUsers,
+		"GET /api/user":               s.getUser,
+		"GET /api/user/{login}":       s.getUser,
+		"POST /api/user":              s.postUser,
+		"DELETE /api/user/{login}":    s.deleteUser,
 
 		"GET /api/releases/{id}":              s.getRelease,
 		"POST /api/releases/{id}/approve":     s.vote(true),
@@ -157,6 +172,7 @@ func (s *Server) Handler() http.Handler {
 // answer authenticates, runs the call, and writes what it returns.
 func (s *Server) answer(call call) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(requestHeader, requestID(r))
 		actor, err := s.authenticate(r)
 		if releases.KindOf(err) != "" && releases.KindOf(err) != releases.NotAllowed {
 			s.fail(w, r, err)
@@ -233,9 +249,28 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, code = http.StatusServiceUnavailable, "unavailable"
 	}
 	if status >= http.StatusInternalServerError {
-		s.log.Error("a call failed", "method", r.Method, "path", r.URL.Path, "err", releases.Redact(err.Error()))
+		s.log.Error("a call failed", "method", r.Method, "path", r.URL.Path, "request", w.Header().Get(requestHeader), "err", releases.Redact(err.Error()))
+	}
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	s.write(w, status, map[string]string{"error": releases.Redact(err.Error()), "code": code})
+}
+
+// requestHeader names a call: in its answer, and in the log when it fails.
+const requestHeader = "X-Request-Id"
+
+// retryAfter is when a call that something kept from being done may be made again, in seconds.
+const retryAfter = "5"
+
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID is the one that the client gave, or a new one.
+func requestID(r *http.Request) string {
+	if given := r.Header.Get(requestHeader); goodRequestID.MatchString(given) {
+		return given
+	}
+	return uuid.NewString()
 }
 
 func (s *Server) write(w http.ResponseWriter, status int, body any) {

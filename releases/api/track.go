@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 
 	"gimletd/releases"
@@ -23,6 +24,9 @@ type result struct {
 	GitopsCommitStatusDesc string `json:"gitopsCommitStatusDesc"`
 }
 
+// failure is the status of a result that makes clients fail.
+const failure = "failure"
+
 // maxTracked is how many releases of one request or artifact are followed.
 const maxTracked = 1000
 
@@ -43,7 +47,8 @@ func (s *Server) trackRelease(_ http.ResponseWriter, r *http.Request) (int, any,
 		}
 		found = []releases.Release{one}
 	}
-	return http.StatusOK, follow(found), nil
+	t, err := s.follow(r.Context(), found)
+	return http.StatusOK, t, err
 }
 
 func (s *Server) trackArtifact(_ http.ResponseWriter, r *http.Request) (int, any, error) {
@@ -59,22 +64,27 @@ func (s *Server) trackArtifact(_ http.ResponseWriter, r *http.Request) (int, any
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, follow(found), nil
+	t, err := s.follow(r.Context(), found)
+	return http.StatusOK, t, err
 }
 
 // follow sums the releases up. As long as one is on its way the whole is new, so that clients that wait go on waiting.
-func follow(found []releases.Release) track {
-	t := track{Status: "processed", Results: []result{}}
+func (s *Server) follow(ctx context.Context, found []releases.Release) (track, error) {
+	t, rolled := track{Status: "processed", Results: []result{}}, s.rollouts()
 	for _, r := range found {
-		one := result{App: r.App, Env: r.Env, Hash: r.Commit, Status: "success", StatusDesc: r.Reason, GitopsCommitStatus: reconciled}
+		status, err := rolled.of(ctx, r.Env, r.App)
+		if err != nil {
+			return t, err
+		}
+		one := result{App: r.App, Env: r.Env, Hash: r.Commit, Status: "success", StatusDesc: r.Reason, GitopsCommitStatus: status}
 		switch {
 		case r.Status.Open():
 			t.Status, t.StatusDesc = "new", r.Reason
 			continue
 		case r.Status != releases.Published && r.Status != releases.Unchanged:
-			one.Status, one.GitopsCommitStatus = "failure", "N/A"
+			one.Status, one.GitopsCommitStatus = failure, "N/A"
 		}
 		t.Results = append(t.Results, one)
 	}
-	return t
+	return t, nil
 }
