@@ -17,10 +17,13 @@ import (
 
 	"gimletd/bot"
 	"gimletd/bot/console"
+	"gimletd/commands/cli"
 	"gimletd/releases"
+	"gimletd/releases/gitops"
 	"gimletd/releases/manifest"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -32,11 +35,15 @@ const (
 	exitUsage  = 2
 )
 
-// cli is the command line.
-type cli struct {
-	Serve   serveCommand `cmd:"" help:"Run the server."`
-	Demo    demoCommand  `cmd:"" help:"See the whole idea work here, in this terminal: everything embedded, nothing to set up."`
-	Config  configGroup  `cmd:"" help:"Work with the configuration."`
+// commandLine is all that can be typed.
+type commandLine struct {
+	Serve  serveCommand `cmd:"" help:"Run the server."`
+	Demo   demoCommand  `cmd:"" help:"See the whole idea work here, in this terminal: everything embedded, nothing to set up."`
+	Config configGroup  `cmd:"" help:"Work with the configuration."`
+
+	Artifact cli.Artifact `cmd:"" help:"Make and ship artifacts, from CI."`
+	Release  cli.Release  `cmd:"" help:"Release, roll back and look, by a running server."`
+
 	Policy  policyGroup  `cmd:"" help:"Foretell, look back at, and test policies."`
 	Audit   auditGroup   `cmd:"" help:"Prove and export the audit."`
 	Token   tokenGroup   `cmd:"" help:"Make, list and revoke the tokens of the API, on a running server."`
@@ -55,7 +62,7 @@ type streams struct {
 }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	var c cli
+	var c commandLine
 	status := -1
 	parser, err := kong.New(&c, kong.Name("gimletd"), kong.Description("The release manager that lives in chat."),
 		kong.Writers(out, errOut), kong.Exit(func(code int) { status = code }), kong.UsageOnError())
@@ -74,11 +81,30 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	command.BindTo(ctx, (*context.Context)(nil))
+	command.Bind(clientOut(out, errOut), cli.Local(checkedOut))
 	if err := command.Run(streams{in, out, errOut}); err != nil {
 		fmt.Fprintln(errOut, "gimletd:", err)
 		return exitFailed
 	}
 	return exitDone
+}
+
+// clientOut is where client commands speak; how far they are only on a terminal.
+func clientOut(out, errOut io.Writer) cli.Out {
+	o := cli.Out{Writer: out}
+	if f, ok := errOut.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		o.Progress = f
+	}
+	return o
+}
+
+// checkedOut is the version that the clone in a folder has checked out.
+func checkedOut(folder string) (releases.Version, error) {
+	h, err := gitops.HeadOf(folder)
+	return releases.Version{
+		RepositoryName: cli.RepositoryName(h.Remote), SHA: h.Commit, Created: h.Created, Branch: h.Branch, Tag: h.Tag, AuthorName: h.Author, AuthorEmail: h.AuthorEmail,
+		CommitterName: h.Committer, CommitterEmail: h.CommitterEmail, Message: h.Message,
+	}, err
 }
 
 type serveCommand struct {
