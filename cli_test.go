@@ -90,6 +90,11 @@ func TestAPipelineOfCommands(t *testing.T) {
 	if out := gimlet(exitDone, shipped.ID, "artifact", "list", "--repository", "acme/web", "--sha", sha, "--branch=main"); strings.Count(out, "\n") != 2 {
 		t.Errorf("listed:\n%s", out)
 	}
+	dry := gimlet(exitDone, "web in production: nothing → "+sha[:7], "release", "make", "--dry-run", "--artifact", shipped.ID, "--env", "production")
+	if !strings.Contains(dry, "added ConfigMap web") || !strings.Contains(dry, "+  data: {color: 'blue'") && !strings.Contains(dry, "blue") {
+		t.Errorf("it would release:\n%s", dry)
+	}
+	gimlet(exitDone, "{}", "release", "status", "--env", "production", "-o", "json") // and has not
 	gimlet(exitDone, "web", "release", "make", "--artifact", shipped.ID, "--env", "production", "--wait", "--every", "20ms")
 	first := gimlet(exitDone, "web", "release", "list", "--env", "production", "-o", "json")
 	var listed []struct{ GitopsRef, App string }
@@ -169,4 +174,45 @@ func TestAClientIsPatientAndSendsItsTokenNowhereElse(t *testing.T) {
 			t.Errorf("%s: %d %s", env, status, out)
 		}
 	}
+}
+
+// TestADryRunSaysWhatItWouldNeed asks for what may not be asked for, and would wait.
+func TestADryRunSaysWhatItWouldNeed(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	w.extra = `  - {name: guarded, channels: [console], approval: {count: 2}}
+roles:
+  - {name: readers, members: ["token:reader"], can: [ship]}
+  - {name: approvers, members: ["console:tess", "console:grace"], can: [approve, lock]}
+`
+	s := w.start()
+	artifact := s.post(w.artifact("web", long("1111111"), func(a map[string]any) {
+		one := a["environments"].([]any)[0].(map[string]any)
+		delete(one, "deploy")
+		one["env"] = "guarded"
+		a["environments"] = []any{one}
+	}))
+	var made struct{ Token string }
+	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "reader"}`))
+	if err != nil || status != http.StatusCreated || json.Unmarshal(text, &made) != nil {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	s.typed("/gimlet lock web guarded for 1h a look")
+	for token, denied := range map[string]bool{adminToken: false, made.Token: true} {
+		status, out := command("release", "make", "--dry-run", "--env", "guarded", "--artifact", artifact, "--server", "http://"+s.api, "--token", token)
+		for _, want := range []string{"would wait: 0 of 2 approvals", "would wait: web in guarded is locked by tess until", "added Deployment staging/web"} {
+			if status != exitDone || !strings.Contains(out, want) {
+				t.Errorf("%d, not %q:\n%s", status, want, out)
+			}
+		}
+		if strings.Contains(out, "would be refused") != denied {
+			t.Errorf("refused is not %v:\n%s", denied, out)
+		}
+	}
+	if status, text, err := s.call(http.MethodPost, "/api/releases?dryRun=perhaps", fmt.Appendf(nil, `{"env":"guarded","artifactId":%q}`, artifact)); status != http.StatusBadRequest || err != nil {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	if ids := w.releaseIDs(); len(ids) > 0 {
+		t.Errorf("released: %v", ids)
+	}
+	s.stop()
 }

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gimletd/releases"
 	"gimletd/releases/api/client"
@@ -50,6 +52,7 @@ type releaseMake struct {
 	Env      string `help:"The environment." required:""`
 	App      string `help:"The app; all of the artifact's without."`
 	Artifact string `help:"The artifact's id." required:""`
+	DryRun   bool   `help:"Show what would be released, and what it would wait for; release nothing." name:"dry-run"`
 }
 
 // Run asks for it.
@@ -60,10 +63,62 @@ func (r releaseMake) Run(ctx context.Context, out Out) error {
 	}
 	var m made
 	body := map[string]string{"env": r.Env, "app": r.App, "artifactId": r.Artifact}
+	if r.DryRun {
+		return r.foresee(ctx, c, out, body)
+	}
 	if err := c.Do(ctx, client.Call{Method: http.MethodPost, Path: "/api/releases", Body: body}, &m); err != nil {
 		return err
 	}
 	return asked(ctx, c, out, r.Format, r.Wait, m)
+}
+
+// foreseen is what a release would be.
+type foreseen struct {
+	App     string   `json:"app"`
+	Env     string   `json:"env"`
+	From    string   `json:"from,omitempty"`
+	To      string   `json:"to"`
+	Changes []string `json:"changes"`
+	Diff    string   `json:"diff"`
+	Waits   []string `json:"waits"`
+	Denied  string   `json:"denied,omitempty"`
+}
+
+// foresee shows what asking would bring.
+func (r releaseMake) foresee(ctx context.Context, c *client.Client, out Out, body any) error {
+	var all []foreseen
+	// Nothing is done by it, so it may be tried again.
+	call := client.Call{Method: http.MethodPost, Path: "/api/releases", Query: url.Values{"dryRun": {"true"}}, Body: body, Key: "dry run"}
+	if err := c.Do(ctx, call, &all); err != nil {
+		return err
+	}
+	if r.Output == "json" {
+		return r.show(out, all, nil)
+	}
+	for _, f := range all {
+		fmt.Fprintf(out, "%s in %s: %s → %s\n", f.App, f.Env, first(f.From, "nothing"), f.To)
+		for _, line := range slices.Concat(f.Changes, prefixed("would wait: ", f.Waits), prefixed("would be refused: ", present(f.Denied))) {
+			fmt.Fprintln(out, "  "+oneLine(line))
+		}
+		for line := range strings.Lines(f.Diff) {
+			fmt.Fprintln(out, oneLine(strings.TrimSuffix(line, "\n")))
+		}
+	}
+	return nil
+}
+
+func prefixed(prefix string, lines []string) (all []string) {
+	for _, line := range lines {
+		all = append(all, prefix+line)
+	}
+	return all
+}
+
+func present(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return []string{text}
 }
 
 // listed is a release as the API lists it.

@@ -49,11 +49,57 @@ func (s *Server) postReleases(_ http.ResponseWriter, r *http.Request) (int, any,
 			return 0, nil, releases.Errorf(releases.Invalid, "%s: missing", field.name)
 		}
 	}
-	made, err := s.service.Propose(r.Context(), releases.Ask{App: body.App, Env: body.Env, ArtifactID: body.ArtifactID, By: caller(r)})
+	ask := releases.Ask{App: body.App, Env: body.Env, ArtifactID: body.ArtifactID, By: caller(r)}
+	switch dry := r.URL.Query().Get("dryRun"); dry {
+	case "", "false":
+	case "true":
+		return s.dryRun(r, ask)
+	default:
+		return 0, nil, releases.Errorf(releases.Invalid, "dryRun: %q is neither true nor false", dry)
+	}
+	made, err := s.service.Propose(r.Context(), ask)
 	if err != nil {
 		return 0, nil, err
 	}
 	return http.StatusCreated, map[string]string{"id": made[0].Request, "type": "release"}, nil
+}
+
+// foreseen is what a release would be.
+type foreseen struct {
+	App     string   `json:"app"`
+	Env     string   `json:"env"`
+	From    string   `json:"from,omitempty"` // the version that is live
+	To      string   `json:"to"`
+	Changes []string `json:"changes"`
+	Diff    string   `json:"diff"`
+	Waits   []string `json:"waits"`            // what would keep it back
+	Denied  string   `json:"denied,omitempty"` // why it could not be asked for with this token
+}
+
+// dryRun answers with what would be released, and releases nothing.
+func (s *Server) dryRun(r *http.Request, ask releases.Ask) (int, any, error) {
+	found, err := s.service.DryRun(r.Context(), ask)
+	if err != nil {
+		return 0, nil, err
+	}
+	all := make([]foreseen, 0, len(found))
+	for _, f := range found {
+		one := foreseen{App: f.App, Env: f.Env, To: f.Shipped.Version.Short(), Changes: []string{}, Diff: f.Diff, Waits: []string{}}
+		if f.Live != nil {
+			one.From = f.Live.Version.Short()
+		}
+		for _, c := range f.Changes {
+			one.Changes = append(one.Changes, c.String())
+		}
+		for _, b := range f.Blocks {
+			one.Waits = append(one.Waits, b.Text)
+		}
+		if f.Denied != nil {
+			one.Denied = f.Denied.Error()
+		}
+		all = append(all, one)
+	}
+	return http.StatusOK, all, nil
 }
 
 func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, error) {

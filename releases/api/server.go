@@ -26,6 +26,7 @@ type Service interface {
 type actions interface {
 	Ingest(ctx context.Context, a *releases.Artifact, idempotencyKey string, by releases.Actor) (*releases.Shipped, bool, error)
 	Propose(ctx context.Context, ask releases.Ask) ([]releases.Release, error)
+	DryRun(ctx context.Context, ask releases.Ask) ([]releases.Foreseen, error)
 	Rollback(ctx context.Context, ask releases.RollbackAsk) (releases.Release, error)
 	Remove(ctx context.Context, ask releases.RemoveAsk) (releases.Release, error)
 	Vote(ctx context.Context, b releases.Ballot) (releases.Release, error)
