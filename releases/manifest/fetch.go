@@ -23,7 +23,7 @@ import (
 	"helm.sh/helm/v3/pkg/repo"
 )
 
-// Source is a place where charts may come from: an http(s) repository, or a folder on this machine (file://).
+// Source is a place where charts may come from: an http(s) repository, a path in an OCI registry (oci://), or a folder on this machine (file://).
 type Source struct {
 	URL          string          `yaml:"url"`
 	Username     string          `yaml:"username"`
@@ -41,10 +41,12 @@ func (s Source) Validate() error {
 		return errors.New("url: missing")
 	case u.User != nil:
 		return errors.New("url: has credentials in it; use username and passwordFile")
-	case u.Scheme == "oci" || strings.HasSuffix(u.Path, ".git"):
-		return fmt.Errorf("url: %s: charts from OCI registries and git repositories are not supported; use an http(s) chart repository or file://", s.URL)
-	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "file":
-		return fmt.Errorf("url: %q must begin with https://, http:// or file://", s.URL)
+	case strings.HasSuffix(u.Path, ".git"):
+		return fmt.Errorf("url: %s: charts from git repositories are not supported; use an OCI registry, an http(s) chart repository or file://", s.URL)
+	case u.Scheme == "oci" && (u.Host == "" || u.RawQuery != "" || strings.ContainsAny(u.Path, ":@")):
+		return fmt.Errorf("url: %q is not a registry and a path in it, such as oci://ghcr.io/acme/charts", s.URL)
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "oci" && u.Scheme != "file":
+		return fmt.Errorf("url: %q must begin with https://, http://, oci:// or file://", s.URL)
 	case u.Scheme == "file" && !filepath.IsAbs(u.Path):
 		return fmt.Errorf("url: %q must be an absolute path", s.URL)
 	}
@@ -108,10 +110,14 @@ func normal(location string) string { return strings.TrimRight(location, "/") }
 func (c *charts) locate(ctx context.Context, want releases.Chart) (string, error) {
 	source, listed := c.sources[normal(want.Repository)]
 	switch {
+	case strings.HasPrefix(want.Name, ociScheme):
+		return c.locateOCI(ctx, want)
 	case strings.Contains(want.Name, "://"), strings.Contains(want.Name, ".git"):
-		return "", releases.Errorf(releases.Invalid, "chart.name: %q: charts from OCI registries and git repositories are not supported", want.Name)
+		return "", releases.Errorf(releases.Invalid, "chart.name: %q: charts from git repositories are not supported", want.Name)
 	case want.Name == "" || strings.ContainsAny(want.Name, `/\`) || strings.HasPrefix(want.Name, "."):
 		return "", releases.Errorf(releases.Invalid, "chart.name: %q is not the name of a chart in a repository", want.Name)
+	case strings.HasPrefix(want.Repository, ociScheme):
+		return c.locateOCI(ctx, want)
 	case want.Repository == "":
 		return "", releases.Errorf(releases.Invalid, "chart.repository: missing")
 	case !listed:

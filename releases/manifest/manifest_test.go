@@ -200,7 +200,7 @@ func TestFaultsAreOneClearSentence(t *testing.T) {
 		{"a path out of the folder", chart(local, "..", `{}`), nil, `chart.name: ".." is not the name of a chart`},
 		{"a missing chart", chart(local, "nope", `{}`), nil, "chart nope  is not in"},
 		{"a repository that is not listed", releases.Manifest{Chart: releases.Chart{Repository: "https://evil.example", Name: "web"}}, nil, "chart.repository: https://evil.example is not among the charts of the configuration"},
-		{"an OCI reference", releases.Manifest{Chart: releases.Chart{Name: "oci://ghcr.io/x/y"}}, nil, "not supported"},
+		{"an OCI reference that is not listed", releases.Manifest{Chart: releases.Chart{Name: "oci://ghcr.io/x/y"}}, nil, "is not among the charts"},
 		{"raw YAML that is none", releases.Manifest{Manifests: "a: [1\n"}, nil, "manifests: line"},
 		{"a template across lines", releases.Manifest{Manifests: "a: 1\n{{ if .X }}\nb: 2\n{{ end }}\n"}, map[string]string{"X": "1"}, "manifests: "},
 		{"nothing to release", releases.Manifest{Manifests: "# nothing\n"}, nil, "the manifest renders to nothing"},

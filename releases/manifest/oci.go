@@ -1,0 +1,224 @@
+package manifest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"gimletd/releases"
+
+	"github.com/Masterminds/semver/v3"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// Charts in OCI registries, as `helm push` puts them there. Helm's own client also asks the credential helpers of whoever runs it; here
+// a registry is given what the configuration has for it, or nothing.
+
+const (
+	ociScheme = "oci://"
+	// Media types of a chart's archive, the second of Helm before 3.7. https://helm.sh/docs/topics/registries/
+	chartLayer       = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+	legacyChartLayer = "application/tar+gzip"
+	maxOCIManifest   = 4 << 20
+	maxTags          = 10_000
+)
+
+// ociReference is what a chart in a registry is called: its repository, and a tag or digest when the name has one.
+type ociReference struct {
+	repository string // without the scheme
+	tag        string
+	digest     string
+}
+
+func readOCIReference(text string) ociReference {
+	rest := strings.TrimPrefix(text, ociScheme)
+	rest, digest, _ := strings.Cut(rest, "@")
+	r := ociReference{repository: rest, digest: digest}
+	if at := strings.LastIndex(rest, ":"); at > strings.LastIndex(rest, "/") {
+		r.repository, r.tag = rest[:at], rest[at+1:]
+	}
+	r.repository = strings.Trim(r.repository, "/")
+	return r
+}
+
+// locateOCI returns the path of the chart's archive: the reference is the chart's name, or its repository and name together.
+func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (string, error) {
+	full := want.Name
+	if !strings.HasPrefix(full, ociScheme) {
+		full = strings.TrimRight(want.Repository, "/") + "/" + want.Name
+	}
+	reference := readOCIReference(full)
+	source := c.listedOCI(reference.repository)
+	if source == nil {
+		return "", releases.Errorf(releases.Invalid, "chart: %s%s is not among the charts of the configuration", ociScheme, reference.repository)
+	}
+	if want.Version == "" {
+		want.Version = strings.ReplaceAll(reference.tag, "_", "+")
+	}
+	key := releases.Chart{Name: reference.repository, Version: want.Version}
+	if reference.digest != "" {
+		key.Version = reference.digest
+	}
+	if key.Version != "" {
+		if path := c.kept(source, key); path != "" { // it is the same forever, and needs no network
+			return path, nil
+		}
+	}
+	r, err := source.registry(reference.repository)
+	if err != nil {
+		return "", releases.Errorf(releases.Invalid, "chart: %s%s is not a reference: %v", ociScheme, reference.repository, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
+	if reference.digest == "" {
+		if key.Version, err = newestTag(ctx, r, want.Version); err != nil {
+			return "", ociFault(full, want.Version, err)
+		}
+	}
+	archive, digest, err := pull(ctx, r, strings.ReplaceAll(key.Version, "+", "_"))
+	if err != nil {
+		return "", ociFault(full, key.Version, err)
+	}
+	if err := keep(c.archive(digest), archive); err != nil {
+		return "", err
+	}
+	return c.archive(digest), source.remember(key.Name, key.Version, digest)
+}
+
+// listedOCI is the source that a repository belongs to: the longest that it begins with.
+func (c *charts) listedOCI(repository string) (found *repository) {
+	for _, s := range c.sources {
+		prefix, isOCI := strings.CutPrefix(normal(s.URL), ociScheme)
+		if isOCI && (repository == prefix || strings.HasPrefix(repository, prefix+"/")) && (found == nil || len(s.URL) > len(found.URL)) {
+			found = s
+		}
+	}
+	return found
+}
+
+// registry opens a repository of the registry. Its credentials are for its own host; one on this machine is spoken to without TLS.
+func (s *repository) registry(name string) (*remote.Repository, error) {
+	r, err := remote.NewRepository(name)
+	if err != nil {
+		return nil, err
+	}
+	client := &auth.Client{Client: s.client, Header: http.Header{"User-Agent": {"gimletd"}}}
+	if s.Password != "" {
+		client.Credential = auth.StaticCredential(r.Reference.Host(), auth.Credential{Username: s.Username, Password: s.Password.Reveal()})
+	}
+	host, _, err := net.SplitHostPort(r.Reference.Registry)
+	if err != nil {
+		host = r.Reference.Registry
+	}
+	ip := net.ParseIP(host)
+	r.Client, r.PlainHTTP = client, host == "localhost" || (ip != nil && ip.IsLoopback())
+	r.MaxMetadataBytes = maxOCIManifest
+	return r, nil
+}
+
+// newestTag is the version when it is one, or the newest that fits it as a range, as Helm resolves it.
+func newestTag(ctx context.Context, r *remote.Repository, version string) (string, error) {
+	if _, err := semver.StrictNewVersion(version); err == nil {
+		return version, nil
+	}
+	constraint, err := semver.NewConstraint(orAny(version))
+	if err != nil {
+		return version, nil //nolint:nilerr // a tag that is no version
+	}
+	var newest *semver.Version
+	seen := 0
+	err = r.Tags(ctx, "", func(tags []string) error {
+		if seen += len(tags); seen > maxTags {
+			return fmt.Errorf("it has more than %d tags; name the version", maxTags)
+		}
+		for _, tag := range tags {
+			v, err := semver.StrictNewVersion(strings.ReplaceAll(tag, "_", "+"))
+			if err == nil && constraint.Check(v) && (newest == nil || v.GreaterThan(newest)) {
+				newest = v
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if newest == nil {
+		return "", fmt.Errorf("no version fits %q: %w", version, errdef.ErrNotFound)
+	}
+	return newest.String(), nil
+}
+
+// orAny is Helm's range for no version: any that is no pre-release.
+func orAny(version string) string {
+	if version == "" {
+		return "*"
+	}
+	return version
+}
+
+// pull fetches a chart's archive, and proves it by its digest.
+func pull(ctx context.Context, r *remote.Repository, tag string) (archive []byte, digest string, err error) {
+	at, err := r.Resolve(ctx, tag)
+	if err != nil {
+		return nil, "", err
+	}
+	if at.Size > maxOCIManifest {
+		return nil, "", errors.New("its manifest is too large")
+	}
+	text, err := fetch(ctx, r, at)
+	if err != nil {
+		return nil, "", err
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, "", fmt.Errorf("its manifest cannot be read: %w", err)
+	}
+	for _, layer := range m.Layers {
+		if layer.MediaType != chartLayer && layer.MediaType != legacyChartLayer {
+			continue
+		}
+		if layer.Size > maxArchive {
+			return nil, "", fmt.Errorf("it is larger than %d MiB", maxArchive>>20)
+		}
+		archive, err := fetch(ctx, r, layer)
+		return archive, layer.Digest.Encoded(), err
+	}
+	return nil, "", errors.New("it is something else than a Helm chart")
+}
+
+func fetch(ctx context.Context, r *remote.Repository, at ocispec.Descriptor) ([]byte, error) {
+	body, err := r.Fetch(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }()
+	return content.ReadAll(body, at)
+}
+
+// ociFault says what a registry's error means for who wanted the chart.
+func ociFault(name, version string, err error) error {
+	what := strings.TrimSpace(name + " " + version)
+	refused, answered := errors.AsType[*errcode.ErrorResponse](err)
+	switch {
+	case errors.Is(err, errdef.ErrNotFound), answered && refused.StatusCode == http.StatusNotFound:
+		return releases.Errorf(releases.NotFound, "chart %s is not in its registry", what)
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return releases.Errorf(releases.Unavailable, "the registry of chart %s asks for credentials, and charts in the configuration has none for it", what)
+	case answered && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden):
+		return releases.Errorf(releases.Unavailable, "the registry of chart %s refuses its credentials (charts in the configuration)", what)
+	case answered && refused.StatusCode < http.StatusInternalServerError && refused.StatusCode != http.StatusTooManyRequests:
+		return releases.Wrap(releases.Invalid, err, "chart %s cannot be fetched", what)
+	case errors.Is(err, content.ErrMismatchedDigest), errors.Is(err, content.ErrTrailingData), errors.Is(err, errdef.ErrInvalidDigest):
+		return releases.Wrap(releases.Invalid, err, "chart %s is not what its registry says it is", what)
+	}
+	return releases.Wrap(releases.Unavailable, err, "chart %s cannot be fetched", what)
+}

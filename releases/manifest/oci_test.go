@@ -1,0 +1,196 @@
+package manifest_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"gimletd/releases"
+	"gimletd/releases/manifest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+// ociRegistry is a registry on loopback that asks who one is. change may answer in its place.
+type ociRegistry struct {
+	host   string
+	down   atomic.Bool
+	calls  atomic.Int64
+	change func(w http.ResponseWriter, r *http.Request) bool
+}
+
+func newOCIRegistry(t *testing.T) *ociRegistry {
+	t.Helper()
+	o := &ociRegistry{}
+	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.calls.Add(1)
+		user, password, _ := r.BasicAuth()
+		switch {
+		case o.down.Load():
+			http.Error(w, "down", http.StatusBadGateway)
+		case user != "ci" || password != "hush":
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		case o.change == nil || !o.change(w, r):
+			inner.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	o.host = strings.TrimPrefix(server.URL, "http://")
+	return o
+}
+
+// push has helm itself put a chart there.
+func (o *ociRegistry) push(t *testing.T, chart, version string) {
+	t.Helper()
+	dir := t.TempDir()
+	binary := helm(t)
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command(binary, args...)
+		cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir, "HELM_REGISTRY_CONFIG="+filepath.Join(dir, "registry.json"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	run("registry", "login", o.host, "--username", "ci", "--password", "hush", "--plain-http")
+	run("package", filepath.Join("testdata/charts", chart), "--version", version, "--destination", dir)
+	run("push", filepath.Join(dir, chart+"-"+version+".tgz"), "oci://"+o.host+"/acme/charts", "--plain-http")
+}
+
+func TestChartsOfAnOCIRegistry(t *testing.T) {
+	o := newOCIRegistry(t)
+	for _, version := range []string{"1.0.0", "1.2.0+build.7", "2.0.0", "3.0.0-rc.1"} {
+		o.push(t, "web", version)
+	}
+	base := "oci://" + o.host + "/acme/charts"
+	r := renderer(t, manifest.Source{URL: base + "/", Username: "ci", Password: "hush"})
+	render := func(c releases.Chart) (string, error) {
+		files, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: c}, map[string]string{"VERSION": "1.0.0"})
+		var all bytes.Buffer
+		for _, f := range files {
+			all.Write(f.Content)
+		}
+		return all.String(), err
+	}
+	whole, err := render(releases.Chart{Name: base + "/web", Version: "1.0.0"})
+	if err != nil || !strings.Contains(whole, "web-1.0.0") {
+		t.Fatalf("%s %v", whole, err)
+	}
+	for _, c := range []struct {
+		chart releases.Chart
+		want  string
+	}{
+		{releases.Chart{Repository: base, Name: "web", Version: "1.0.0"}, "web-1.0.0"},
+		{releases.Chart{Name: base + "/web:2.0.0"}, "web-2.0.0"},
+		{releases.Chart{Name: base + "/web", Version: "{{ .VERSION }}"}, "web-1.0.0"},
+		{releases.Chart{Name: base + "/web", Version: "1.2.0+build.7"}, "web-1.2.0+build.7"},
+		{releases.Chart{Name: base + "/web", Version: "^1.0.0"}, "web-1.2.0+build.7"},
+		{releases.Chart{Name: base + "/web", Version: "~1.0"}, "web-1.0.0"},
+		{releases.Chart{Name: base + "/web"}, "web-2.0.0"}, // the newest that is no pre-release
+		{releases.Chart{Name: base + "/web", Version: ">0.0.0-0"}, "web-3.0.0-rc.1"},
+	} {
+		got, err := render(c.chart)
+		if err != nil || !strings.Contains(got, c.want) {
+			t.Errorf("%+v: not %s: %v", c.chart, c.want, err)
+		}
+	}
+	// What was used before needs no registry; a range does.
+	o.down.Store(true)
+	again, err := render(releases.Chart{Name: base + "/web", Version: "1.0.0"})
+	if diff := cmp.Diff(whole, again); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	if _, err := render(releases.Chart{Name: base + "/web", Version: "^1.0.0"}); releases.KindOf(err) != releases.Unavailable {
+		t.Errorf("a range without its registry: %v", err)
+	}
+}
+
+func TestWhatARegistryMayNotDo(t *testing.T) {
+	o := newOCIRegistry(t)
+	o.push(t, "web", "1.0.0")
+	base := "oci://" + o.host + "/acme/charts"
+	good := manifest.Source{URL: base, Username: "ci", Password: "hush"}
+	stranger := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the credentials are sent elsewhere")
+		}
+	}))
+	defer stranger.Close()
+	blob := func(do func(w http.ResponseWriter)) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+				do(w)
+				return true
+			}
+			return false
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		source manifest.Source
+		chart  releases.Chart
+		change func(w http.ResponseWriter, r *http.Request) bool
+		kind   releases.Kind
+		want   string
+	}{
+		{"a place that is not listed", good, releases.Chart{Name: "oci://" + o.host + "/other/web", Version: "1.0.0"}, nil, releases.Invalid, "is not among the charts"},
+		{"a neighbour with the same beginning", good, releases.Chart{Name: base + "-evil/web", Version: "1.0.0"}, nil, releases.Invalid, "is not among the charts"},
+		{"climbing out", good, releases.Chart{Name: base + "/../../secret", Version: "1.0.0"}, nil, releases.Invalid, "is not a reference"},
+		{"another version", good, releases.Chart{Name: base + "/web", Version: "9.9.9"}, nil, releases.NotFound, "is not in its registry"},
+		{"a range that nothing fits", good, releases.Chart{Name: base + "/web", Version: "^9"}, nil, releases.NotFound, "is not in its registry"},
+		{"another chart", good, releases.Chart{Name: base + "/nothing", Version: "1.0.0"}, nil, releases.NotFound, "is not in its registry"},
+		{"wrong credentials", manifest.Source{URL: base, Username: "ci", Password: "wrong"}, releases.Chart{Name: base + "/web", Version: "1.0.0"}, nil, releases.Unavailable, "refuses its credentials"},
+		{"no credentials", manifest.Source{URL: base}, releases.Chart{Name: base + "/web", Version: "1.0.0"}, nil, releases.Unavailable, "asks for credentials"},
+		{"another archive", good, releases.Chart{Name: base + "/web", Version: "1.0.0"}, blob(func(w http.ResponseWriter) { _, _ = io.WriteString(w, "something else") }), "", ""},
+		{"a redirect to a stranger", good, releases.Chart{Name: base + "/web", Version: "1.0.0"}, blob(func(w http.ResponseWriter) {
+			w.Header().Set("Location", stranger.URL)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}), "", ""},
+		{"something that is no chart", good, releases.Chart{Name: base + "/web", Version: "1.0.0"}, func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, "/manifests/") {
+				return false
+			}
+			body := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}`
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			w.Header().Set("Docker-Content-Digest", "sha256:a03c6b8c0f3b7ac7a8ea4fa0ba0d2b65d1a98a8b4c04e6ba0b2b5c9a3dd5d3a3")
+			_, _ = io.WriteString(w, body)
+			return true
+		}, "", ""},
+		{"an archive of 10 GB", good, releases.Chart{Name: base + "/web", Version: "1.0.0"}, func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.Contains(r.URL.Path, "/blobs/") {
+				return false
+			}
+			w.Header().Set("Content-Length", fmt.Sprint(10<<30))
+			for range 1 << 10 {
+				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+					break
+				}
+			}
+			return true
+		}, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o.change = c.change
+			defer func() { o.change = nil }()
+			files, _, err := renderer(t, c.source).Render(t.Context(), target(), releases.Manifest{Chart: c.chart}, nil)
+			if err == nil {
+				t.Fatalf("it renders %d files", len(files))
+			}
+			if (c.kind != "" && releases.KindOf(err) != c.kind) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hush") {
+				t.Errorf("%s: %v", releases.KindOf(err), err)
+			}
+		})
+	}
+}
