@@ -52,7 +52,8 @@ func TestBadArtifactsAreRefusedWithThePath(t *testing.T) {
 		{"no env", change(`"app": "api", "env": "staging"`, `"app": "api"`), "environments[1].env: missing"},
 		{"nothing to release", change(`"manifests": "a: b"`, `"manifests": ""`), "environments[1].chart.name: missing, and there are no raw manifests either"},
 		{"values that are no object", change(`"values": null`, `"values": []`), "environments[1].values: expected an object"},
-		{"patches", change(`"strategicMergePatches": ""`, `"strategicMergePatches": "x"`), "environments[1].strategicMergePatches: patches are not supported"},
+		{"a patch for nothing", change(`"json6902Patches": null`, `"json6902Patches": [{"patch": "[]", "target": {"kind": "Deployment"}}]`), "environments[1].json6902Patches[0].target.name: missing"},
+		{"a patch of nothing", change(`"json6902Patches": null`, `"json6902Patches": [{"target": {"kind": "Deployment", "name": "x"}}]`), "environments[1].json6902Patches[0].patch: missing"},
 		{"CUE", change(`"items"`, `"cueEnvironments": ["x"], "items"`), "cueEnvironments: CUE manifests are not supported"},
 		{"a long branch", change(`"sha"`, `"branch": "`+strings.Repeat("x", 300)+`", "sha"`), "version.branch: 300 bytes, at most 250 are kept"},
 	} {

@@ -87,10 +87,6 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("app: missing")
 	case m.Env == "":
 		return fmt.Errorf("env: missing")
-	case m.StrategicMergePatches != "":
-		return fmt.Errorf("strategicMergePatches: patches are not supported; change the chart's values instead")
-	case len(m.JSON6902Patches) > 0:
-		return fmt.Errorf("json6902Patches: patches are not supported; change the chart's values instead")
 	case m.Chart.Name == "" && m.Manifests == "":
 		return fmt.Errorf("chart.name: missing, and there are no raw manifests either: nothing to release")
 	case m.Chart.Name == "" && (m.Chart.Repository != "" || m.Chart.Version != ""):
@@ -98,6 +94,13 @@ func (m *Manifest) validate() error {
 	}
 	if values := bytes.TrimSpace(m.Values); len(values) > 0 && values[0] != '{' && !bytes.Equal(values, []byte("null")) {
 		return fmt.Errorf("values: expected an object")
+	}
+	for i, p := range m.JSON6902Patches {
+		for _, field := range []struct{ name, value string }{{"patch", p.Patch}, {"target.kind", p.Target.Kind}, {"target.name", p.Target.Name}} {
+			if field.value == "" {
+				return fmt.Errorf("json6902Patches[%d].%s: missing", i, field.name)
+			}
+		}
 	}
 	if err := m.Deploy.Validate(); err != nil {
 		return err

@@ -154,6 +154,10 @@ func (j job) render() ([]releases.File, error) {
 			files = append(files, releases.File{Path: rawFile, Content: text})
 		}
 	}
+	var err error
+	if files, err = j.patched(files, r); err != nil {
+		return nil, err
+	}
 	if len(files) == 0 {
 		return nil, errors.New("the manifest renders to nothing: no object would be released")
 	}
