@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,6 +27,8 @@ type tokenCreate struct {
 	Name    string        `arg:"" help:"Its name; roles have it as a member: token:<name>."`
 	Person  string        `help:"The e-mail address of somebody in people, for whom it speaks."`
 	Expires time.Duration `help:"How long it is good for, such as 2160h. For ever without."`
+	// Repository narrows what its roles let it ship.
+	Repository []string `help:"A source repository that it may ship for, as a glob; may be repeated. Any without." placeholder:"GLOB"`
 }
 
 type tokenList struct {
@@ -64,7 +67,7 @@ func asAdmin(ctx context.Context, file, method, path string, body, answer any) (
 
 // Run makes a token.
 func (c tokenCreate) Run(ctx context.Context, std streams) error {
-	body := map[string]any{"name": c.Name, "person": c.Person}
+	body := map[string]any{"name": c.Name, "person": c.Person, "repositories": c.Repository}
 	if c.Expires > 0 {
 		body["expires"] = time.Now().Add(c.Expires)
 	}
@@ -83,13 +86,19 @@ func (c tokenList) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tFOR\tBY\tCREATED\tEXPIRES")
+	fmt.Fprintln(table, "NAME\tFOR\tSHIPS\tBY\tCREATED\tUSED\tEXPIRES")
 	for _, t := range all {
-		expires := "never"
+		expires, used, ships := "never", "never", "anything"
+		if !t.Used.IsZero() {
+			used = t.Used.Format(time.RFC3339)
+		}
+		if len(t.Repositories) > 0 {
+			ships = strings.Join(t.Repositories, ", ")
+		}
 		if !t.Expires.IsZero() {
 			expires = t.Expires.Format(time.RFC3339)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", t.Name, t.Person, t.By, t.Created.Format(time.RFC3339), expires)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Person, ships, t.By, t.Created.Format(time.RFC3339), used, expires)
 	}
 	return table.Flush()
 }

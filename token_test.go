@@ -116,3 +116,75 @@ roles:
 		}
 	}
 }
+
+// TestATokenMaySpeakForSomeRepositoriesOnly ships, and tells of branches, for its own repositories and for others.
+func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\"], can: [ship]}\n"
+	s := w.start()
+	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "web-ci", "repositories": ["acme/web", "acme/site-*"]}`))
+	var made struct{ Token string }
+	if err != nil || status != http.StatusCreated || json.Unmarshal(text, &made) != nil {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	if status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "bad", "repositories": ["["]}`)); err != nil || status != http.StatusBadRequest || !strings.Contains(string(text), "repositories[0]") {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	of := func(repository string) []byte {
+		return w.artifact("web", long("1111111"), func(a map[string]any) {
+			a["version"].(map[string]any)["repositoryName"] = repository
+			for _, e := range a["environments"].([]any) {
+				delete(e.(map[string]any), "deploy")
+				e.(map[string]any)["cleanup"] = map[string]string{"app": "web-{{ .BRANCH }}", "event": "branchDeleted", "branch": "*"}
+			}
+		})
+	}
+	for repository, want := range map[string]int{"acme/web": 201, "acme/site-a": 201, "acme/api": 403, "other/acme/web": 403} {
+		status, text, err := s.callAs(made.Token, http.MethodPost, "/api/artifact", of(repository))
+		if err != nil || status != want || (want == 403 && !strings.Contains(string(text), "may ship for acme/web, acme/site-* only, not for "+repository)) {
+			t.Errorf("%s: %d %s %v", repository, status, text, err)
+		}
+	}
+	s.post(of("acme/api"))
+	body := []byte(`{"repository": "acme/api", "branch": "main"}`)
+	if status, text, err := s.callAs(made.Token, http.MethodPost, "/api/branch-deleted", body); err != nil || status != http.StatusForbidden {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	status, text, err = s.call(http.MethodGet, "/api/tokens", nil)
+	var all []struct {
+		Name, Hash   string
+		Used         time.Time
+		Repositories []string
+	}
+	if err != nil || status != http.StatusOK || json.Unmarshal(text, &all) != nil || len(all) != 1 || time.Since(all[0].Used) > time.Minute || len(all[0].Repositories) != 2 || all[0].Hash != "" {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	s.stop()
+}
+
+// TestGuessingTokensIsSlow tries many; who was let in before is not kept out by it.
+func TestGuessingTokensIsSlow(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	s := w.start()
+	if status, text, err := s.call(http.MethodGet, "/api/artifacts", nil); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	refused, stopped := 0, 0
+	for i := range 60 {
+		switch status, _, err := s.callAs(fmt.Sprint("guess ", i), http.MethodGet, "/api/artifacts", nil); {
+		case err != nil:
+			t.Fatal(err)
+		case status == http.StatusUnauthorized:
+			refused++
+		case status == http.StatusTooManyRequests:
+			stopped++
+		}
+	}
+	if refused < 15 || refused > 40 || stopped != 60-refused {
+		t.Errorf("%d guesses were looked at, %d were not", refused, stopped)
+	}
+	if status, text, err := s.call(http.MethodGet, "/api/artifacts", nil); err != nil || status != http.StatusOK {
+		t.Errorf("who was let in before is kept out: %d %s %v", status, text, err)
+	}
+	s.stop()
+}

@@ -57,7 +57,10 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 	}
 	targets, decided := s.cleanups(newest, d.Branch)
 	if d.By.Via != ViaWebhook && len(targets) > 0 { // git hosts' calls are signed; nobody needs a right for nothing
-		if d.By, err = s.mayShip(ctx, targets, d.By); err != nil {
+		if err = d.By.speaksFor(d.Repository); err == nil {
+			d.By, err = s.mayShip(ctx, targets, d.By)
+		}
+		if err != nil {
 			record := s.by(d.By, "branch.deleted")
 			record.Detail = d.Repository + " " + d.Branch
 			return nil, nil, false, s.refusing(ctx, record, err)

@@ -62,6 +62,8 @@ type Actor struct {
 	Roles  []string `json:"roles,omitempty"`  // those they acted with
 	Root   bool     `json:"root,omitempty"`   // has every right: who sits at the console or holds the admin token
 	Doubt  string   `json:"-"`                // why not all of their roles are known; "" when they are
+	// Repositories are the only ones that they may speak for, as globs; empty means any.
+	Repositories []string `json:"-"`
 }
 
 // Release is a plan on its way to the repository. A rollback is a release whose files come from history.

@@ -135,7 +135,10 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	if err != nil {
 		return nil, false, err
 	}
-	if by, err = s.mayShip(ctx, targets, by); err != nil {
+	if err = by.speaksFor(a.Version.RepositoryName); err == nil {
+		by, err = s.mayShip(ctx, targets, by)
+	}
+	if err != nil {
 		record := s.by(by, ArtifactShipped)
 		record.Detail = a.Version.RepositoryName + " " + a.Version.SHA
 		return nil, false, s.refusing(ctx, record, err)

@@ -19,7 +19,13 @@ type Token struct {
 	By      string    `json:"by"`               // who made it
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
+	Used    time.Time `json:"used,omitzero"` // to the hour
+	// Repositories are the only ones that it may ship for, as globs; empty means any.
+	Repositories []string `json:"repositories,omitempty"`
 }
+
+// usedEvery is how exactly it is known when a token was used: each time that it is noted is a write.
+const usedEvery = time.Hour
 
 // tokenPrefix begins every secret, so that scanners recognise one that leaks.
 const tokenPrefix = "gimletd_"
@@ -43,6 +49,11 @@ func (s *Service) CreateToken(ctx context.Context, t Token, by Actor) (secret st
 		return "", Errorf(Invalid, "name: %q is not a name of up to 63 lower-case letters, digits, '.', '_' and '-', other than %s", t.Name, adminName)
 	case !t.Expires.IsZero() && !s.now().Before(t.Expires):
 		return "", Errorf(Invalid, "expires: %s is over", t.Expires.Format(time.RFC3339))
+	}
+	for i, glob := range t.Repositories {
+		if err := CheckGlob(glob); err != nil {
+			return "", Errorf(Invalid, "repositories[%d]: %v", i, err)
+		}
 	}
 	secret = tokenPrefix + strings.ToLower(rand.Text()+rand.Text())
 	t.Hash, t.By, t.Created = HashToken(secret), by.Name, s.now()
@@ -125,6 +136,30 @@ func (s *Service) TokenOf(ctx context.Context, secret string) (t *Token, err err
 		return nil, Errorf(NotAllowed, "the token is not known")
 	case t.expired(s.now()):
 		return nil, Errorf(NotAllowed, "the token %s has expired", t.Name)
+	case s.now().Sub(t.Used) >= usedEvery:
+		if err := s.noteUse(ctx, *t); err != nil {
+			s.log.Warn("when a token was used is not noted", "token", t.Name, "err", err)
+		}
 	}
 	return t, nil
+}
+
+// noteUse notes that a token is used, unless it was revoked meanwhile.
+func (s *Service) noteUse(ctx context.Context, t Token) error {
+	return s.store.Update(ctx, func(tx Tx) error {
+		now, err := tx.TokenByHash(t.Hash)
+		if err != nil || now == nil {
+			return err
+		}
+		now.Used = s.now()
+		return tx.PutToken(*now)
+	})
+}
+
+// speaksFor returns an Error unless the actor may speak for the source repository.
+func (a Actor) speaksFor(repository string) error {
+	if len(a.Repositories) == 0 || matchAny(a.Repositories, repository) {
+		return nil
+	}
+	return Errorf(NotAllowed, "the token %s may ship for %s only, not for %s", a.Name, strings.Join(a.Repositories, ", "), repository)
 }

@@ -293,6 +293,8 @@ func (s *Server) postToken(_ http.ResponseWriter, r *http.Request) (int, any, er
 		Name    string    `json:"name"`
 		Person  string    `json:"person"` // whom it speaks for, by the e-mail address that they have in people
 		Expires time.Time `json:"expires"`
+		// Repositories are the only ones that it may ship for; any without.
+		Repositories []string `json:"repositories"`
 	}](r)
 	if err != nil {
 		return 0, nil, err
@@ -300,7 +302,7 @@ func (s *Server) postToken(_ http.ResponseWriter, r *http.Request) (int, any, er
 	if caller(r).Root && body.Person != "" && s.config.Person != nil && !s.config.Person(body.Person) {
 		return 0, nil, releases.Errorf(releases.Invalid, "person: %q is not the e-mail address of anybody in people", body.Person)
 	}
-	secret, err := s.service.CreateToken(r.Context(), releases.Token{Name: body.Name, Person: body.Person, Expires: body.Expires}, caller(r))
+	secret, err := s.service.CreateToken(r.Context(), releases.Token{Name: body.Name, Person: body.Person, Expires: body.Expires, Repositories: body.Repositories}, caller(r))
 	return http.StatusCreated, map[string]string{"name": body.Name, "token": secret}, err
 }
 

@@ -99,13 +99,15 @@ type Server struct {
 	config  Config
 	log     *slog.Logger
 	metrics *Metrics
+	// attempts are those with tokens that are none.
+	attempts *attempts
 	// rehearsing is held by who looks ahead or back.
 	rehearsing chan struct{}
 }
 
 // New makes a Server.
 func New(s Service, c Config, m *Metrics, log *slog.Logger) *Server {
-	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api"), rehearsing: make(chan struct{}, 1)}
+	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api"), attempts: newAttempts(), rehearsing: make(chan struct{}, 1)}
 }
 
 // Handler routes the calls.
@@ -179,6 +181,11 @@ func (s *Server) answer(call call) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		if errors.Is(err, errTooManyAttempts) {
+			w.Header().Set("Retry-After", retryAttempts)
+			s.write(w, http.StatusTooManyRequests, map[string]string{"error": err.Error(), "code": "too many attempts"})
+			return
+		}
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			s.write(w, http.StatusUnauthorized, map[string]string{"error": err.Error(), "code": "unauthorized"})
@@ -208,18 +215,36 @@ func (s *Server) authenticate(r *http.Request) (releases.Actor, error) {
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return nobody, errors.New("send the header `Authorization: Bearer <token>`")
 	}
-	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.config.AdminToken.Reveal()))
-	if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+	got := sha256.Sum256([]byte(token))
+	if s.attempts.refused(r, got) {
+		return nobody, errTooManyAttempts
+	}
+	actor, err := s.holder(r.Context(), token, got)
+	if kind := releases.KindOf(err); err == nil || kind == "" || kind == releases.NotAllowed {
+		s.attempts.note(r, got, err == nil)
+	}
+	return actor, err
+}
+
+// errTooManyAttempts says that a token was not looked at.
+var errTooManyAttempts = errors.New("too many tokens that are none were tried from this address; try again in a minute")
+
+// holder is for whom a token speaks.
+func (s *Server) holder(ctx context.Context, token string, digest [sha256.Size]byte) (releases.Actor, error) {
+	want := sha256.Sum256([]byte(s.config.AdminToken.Reveal()))
+	if subtle.ConstantTimeCompare(digest[:], want[:]) == 1 {
 		return releases.Admin(), nil
 	}
-	t, err := s.service.TokenOf(r.Context(), token)
+	t, err := s.service.TokenOf(ctx, token)
 	if err != nil {
-		return nobody, err
+		return releases.Actor{}, err
 	}
 	if s.config.Identify == nil {
-		return nobody, errors.New("the token is not known")
+		return releases.Actor{}, errors.New("the token is not known")
 	}
-	return s.config.Identify(r.Context(), *t)
+	actor, err := s.config.Identify(ctx, *t)
+	actor.Repositories = t.Repositories
+	return actor, err
 }
 
 type callerKey struct{}
@@ -263,6 +288,9 @@ const requestHeader = "X-Request-Id"
 
 // retryAfter is when a call that something kept from being done may be made again, in seconds.
 const retryAfter = "5"
+
+// retryAttempts is when another token may be tried, in seconds.
+const retryAttempts = "60"
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
