@@ -63,7 +63,7 @@ gitops:
     url: ssh://git@github.com/acme/gitops.git
     branch: "a b"
 charts:
-  - url: https://git.example/acme/charts.git
+  - url: ssh://git.example/acme/charts.git
 environments:
   - name: Staging
     gitops: other
@@ -79,7 +79,7 @@ environments:
 			`c.yaml:4: gitops.main.auth.sshKeyFile: missing`,
 			`c.yaml:4: gitops.main.auth.knownHostsFile: missing`,
 			`c.yaml:6: gitops.main.branch: "a b" cannot be a branch's name`,
-			`c.yaml:8: charts[0].url: https://git.example/acme/charts.git: charts from git repositories`,
+			`c.yaml:8: charts[0].url: "ssh://git.example/acme/charts.git": a git repository of charts is named by https://`,
 			`c.yaml:10: environments[0].name: "Staging" is not a DNS-1123 label`,
 			`c.yaml:11: environments[0].gitops: there is no gitops repository "other"; there are: main`,
 			`c.yaml:12: environments[0].rollout: "argocd" is not supported: only flux and none`,

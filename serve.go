@@ -305,7 +305,7 @@ func (p *process) newRenderer() (*manifest.Renderer, error) {
 		clusters[e.Name] = manifest.Cluster{KubeVersion: e.KubeVersion, APIVersions: e.APIVersions}
 	}
 	return manifest.New(manifest.Config{
-		Sources: p.config.Charts, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
+		Sources: p.config.Charts, Git: gitCharts{}, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
 	}, p.log), nil
 }
 

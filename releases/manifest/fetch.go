@@ -23,7 +23,8 @@ import (
 	"helm.sh/helm/v3/pkg/repo"
 )
 
-// Source is a place where charts may come from: an http(s) repository, a path in an OCI registry (oci://), or a folder on this machine (file://).
+// Source is a place where charts may come from: an http(s) repository, a path in an OCI registry (oci://), a git repository
+// (https://….git), or a folder on this machine (file://).
 type Source struct {
 	URL          string          `yaml:"url"`
 	Username     string          `yaml:"username"`
@@ -41,8 +42,8 @@ func (s Source) Validate() error {
 		return errors.New("url: missing")
 	case u.User != nil:
 		return errors.New("url: has credentials in it; use username and passwordFile")
-	case strings.HasSuffix(u.Path, ".git"):
-		return fmt.Errorf("url: %s: charts from git repositories are not supported; use an OCI registry, an http(s) chart repository or file://", s.URL)
+	case strings.HasSuffix(u.Path, ".git") && ((u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != ""):
+		return fmt.Errorf("url: %q: a git repository of charts is named by https:// and without a folder in it", s.URL)
 	case u.Scheme == "oci" && (u.Host == "" || u.RawQuery != "" || strings.ContainsAny(u.Path, ":@")):
 		return fmt.Errorf("url: %q is not a registry and a path in it, such as oci://ghcr.io/acme/charts", s.URL)
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "oci" && u.Scheme != "file":
@@ -67,6 +68,7 @@ const (
 type charts struct {
 	dir     string
 	sources map[string]*repository
+	git     GitReader
 	log     *slog.Logger
 }
 
@@ -112,8 +114,8 @@ func (c *charts) locate(ctx context.Context, want releases.Chart) (string, error
 	switch {
 	case strings.HasPrefix(want.Name, ociScheme):
 		return c.locateOCI(ctx, want)
-	case strings.Contains(want.Name, "://"), strings.Contains(want.Name, ".git"):
-		return "", releases.Errorf(releases.Invalid, "chart.name: %q: charts from git repositories are not supported", want.Name)
+	case isGit(want.Name):
+		return c.locateGit(ctx, want)
 	case want.Name == "" || strings.ContainsAny(want.Name, `/\`) || strings.HasPrefix(want.Name, "."):
 		return "", releases.Errorf(releases.Invalid, "chart.name: %q is not the name of a chart in a repository", want.Name)
 	case strings.HasPrefix(want.Repository, ociScheme):

@@ -15,6 +15,8 @@ import (
 type Config struct {
 	Sources []Source
 	Cache   string // folder of indexes and archives
+	// Git reads charts that lie in git repositories. Without it there are none.
+	Git GitReader
 	// Worker is the command line of a render worker: this binary with WorkerCommand.
 	Worker []string
 	// Clusters says, by environment, which Kubernetes charts are rendered for.
@@ -50,9 +52,11 @@ type Renderer struct {
 
 // New makes a Renderer; workers start with the first job.
 func New(c Config, log *slog.Logger) *Renderer {
+	charts := newCharts(c.Cache, c.Sources, log.With("component", "charts"))
+	charts.git = c.Git
 	return &Renderer{
 		config: c,
-		charts: newCharts(c.Cache, c.Sources, log.With("component", "charts")),
+		charts: charts,
 		// More than there are cores: a chart that loops until its time is up must not keep the others waiting.
 		pool: newPool(c.Worker, max(4, runtime.NumCPU())),
 	}

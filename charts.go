@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+
+	"gimletd/releases"
+	"gimletd/releases/gitops"
+	"gimletd/releases/manifest"
+)
+
+// gitCharts lets the renderer read charts that lie in git repositories.
+type gitCharts struct{}
+
+func (gitCharts) folder(f manifest.GitFolder) gitops.Folder {
+	return gitops.Folder{URL: f.URL, Username: f.Username, Password: f.Password.Reveal(), Path: f.Path, Commit: f.SHA, Tag: f.Tag, Branch: f.Branch}
+}
+
+// Resolve is for manifest.GitReader.
+func (g gitCharts) Resolve(ctx context.Context, f manifest.GitFolder) (string, error) {
+	commit, err := g.folder(f).Resolve(ctx)
+	return commit, g.meaning(f, err)
+}
+
+// Read is for manifest.GitReader.
+func (g gitCharts) Read(ctx context.Context, f manifest.GitFolder, commit string) (map[string][]byte, error) {
+	files, err := g.folder(f).Read(ctx, commit)
+	return files, g.meaning(f, err)
+}
+
+func (gitCharts) meaning(f manifest.GitFolder, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case gitops.Missing(err):
+		return releases.Wrap(releases.NotFound, err, "the chart in %s cannot be found", f.URL)
+	case gitops.Denied(err):
+		return releases.Errorf(releases.Unavailable, "the repository %s of a chart refuses its credentials (charts in the configuration)", f.URL)
+	}
+	return releases.Wrap(releases.Unavailable, err, "the chart in %s cannot be fetched", f.URL)
+}

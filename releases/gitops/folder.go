@@ -1,0 +1,157 @@
+package gitops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// Folder is a folder of somebody's repository, such as a chart, at a commit, tag or branch; the remote's HEAD without.
+type Folder struct {
+	URL                string
+	Username, Password string
+	Path               string
+	Commit             string
+	Tag, Branch        string
+}
+
+// Limits of a folder that is read.
+const (
+	maxFolderFiles = 2000
+	maxFolderBytes = 20 << 20
+)
+
+// ErrNoRef says that the remote has no such commit, tag, branch or folder.
+var ErrNoRef = errors.New("it is not there")
+
+var fullCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+func (f Folder) auth() transport.AuthMethod {
+	if f.Password == "" {
+		return nil
+	}
+	return &githttp.BasicAuth{Username: f.Username, Password: f.Password}
+}
+
+func (f Folder) remote(storage *memory.Storage) *git.Remote {
+	return git.NewRemote(storage, &config.RemoteConfig{Name: "origin", URLs: []string{f.URL}})
+}
+
+// Resolve returns the commit that the folder is to be read at, asking the remote unless a commit is named.
+func (f Folder) Resolve(ctx context.Context) (string, error) {
+	if f.Commit != "" {
+		if !fullCommit.MatchString(f.Commit) {
+			return "", fmt.Errorf("%q is not the 40 digits of a commit: %w", f.Commit, ErrNoRef)
+		}
+		return f.Commit, nil
+	}
+	refs, err := f.remote(memory.NewStorage()).ListContext(ctx, &git.ListOptions{Auth: f.auth(), PeelingOption: git.AppendPeeled})
+	if err != nil {
+		return "", err
+	}
+	// What an annotated tag stands for is listed after it, under its name and ^{}.
+	wanted := []string{"HEAD"}
+	switch {
+	case f.Tag != "":
+		wanted = []string{"refs/tags/" + f.Tag + "^{}", "refs/tags/" + f.Tag}
+	case f.Branch != "":
+		wanted = []string{"refs/heads/" + f.Branch}
+	}
+	for _, name := range wanted {
+		for _, ref := range refs {
+			if ref.Name().String() != name {
+				continue
+			}
+			if ref.Type() == plumbing.SymbolicReference {
+				return Folder{URL: f.URL, Username: f.Username, Password: f.Password, Branch: ref.Target().Short()}.Resolve(ctx)
+			}
+			return ref.Hash().String(), nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", strings.TrimSuffix(wanted[len(wanted)-1], "^{}"), ErrNoRef)
+}
+
+// Read returns the folder's files at a commit.
+func (f Folder) Read(ctx context.Context, commit string) (map[string][]byte, error) {
+	storage := memory.NewStorage()
+	remote := f.remote(storage)
+	exact := config.RefSpec(commit + ":refs/heads/wanted")
+	err := remote.FetchContext(ctx, &git.FetchOptions{RefSpecs: []config.RefSpec{exact}, Depth: 1, Tags: git.NoTags, Auth: f.auth()})
+	if errors.Is(err, git.ErrExactSHA1NotSupported) || errors.As(err, new(git.NoMatchingRefSpecError)) { // the remote gives whole branches only
+		err = remote.FetchContext(ctx, &git.FetchOptions{RefSpecs: []config.RefSpec{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}, Auth: f.auth()})
+	}
+	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
+		return nil, err
+	}
+	at, err := object.GetCommit(storage, plumbing.NewHash(commit))
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", commit, ErrNoRef)
+	}
+	tree, err := at.Tree()
+	if err != nil {
+		return nil, err
+	}
+	if inside := strings.Trim(path.Clean("/"+f.Path), "/"); inside != "" {
+		if tree, err = tree.Tree(inside); err != nil {
+			return nil, fmt.Errorf("folder %s: %w", inside, ErrNoRef)
+		}
+	}
+	return filesIn(tree)
+}
+
+func filesIn(tree *object.Tree) (map[string][]byte, error) {
+	files, size := map[string][]byte{}, int64(0)
+	walker := object.NewTreeWalker(tree, true, nil)
+	defer walker.Close()
+	for {
+		name, entry, err := walker.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch entry.Mode {
+		case filemode.Dir:
+			continue
+		case filemode.Regular, filemode.Executable, filemode.Deprecated:
+		default:
+			return nil, fmt.Errorf("%s is a link or a submodule, which is not followed", name)
+		}
+		blob, err := tree.TreeEntryFile(&entry)
+		if err != nil {
+			return nil, err
+		}
+		if size += blob.Size; size > maxFolderBytes || len(files) >= maxFolderFiles {
+			return nil, fmt.Errorf("it has more than %d files or %d MiB", maxFolderFiles, maxFolderBytes>>20)
+		}
+		text, err := blob.Contents()
+		if err != nil {
+			return nil, err
+		}
+		files[name] = []byte(text)
+	}
+}
+
+// Denied reports whether the remote has refused the credentials.
+func Denied(err error) bool {
+	return errors.Is(err, transport.ErrAuthenticationRequired) || errors.Is(err, transport.ErrAuthorizationFailed)
+}
+
+// Missing reports whether what was asked for is not there, whatever is done.
+func Missing(err error) bool {
+	return errors.Is(err, ErrNoRef) || errors.Is(err, transport.ErrRepositoryNotFound) || errors.Is(err, transport.ErrEmptyRemoteRepository)
+}

@@ -1,0 +1,154 @@
+package manifest
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"gimletd/releases"
+)
+
+// Charts in git repositories: https://host/x.git?path=/charts/p/&sha=|tag=|branch=
+
+// GitFolder is a folder of a git repository, as a chart's name says it.
+type GitFolder struct {
+	URL                    string
+	Username               string
+	Password               releases.Secret
+	Path, SHA, Tag, Branch string
+}
+
+// GitReader reads folders of git repositories. Its errors are Errors.
+type GitReader interface {
+	Resolve(ctx context.Context, f GitFolder) (commit string, err error)
+	Read(ctx context.Context, f GitFolder, commit string) (map[string][]byte, error)
+}
+
+// isGit tells a chart in a git repository by its name.
+func isGit(name string) bool {
+	location, _, _ := strings.Cut(name, "?")
+	return strings.Contains(name, "://") && strings.HasSuffix(location, ".git")
+}
+
+// locateGit returns the path of the chart's archive, made of the folder.
+func (c *charts) locateGit(ctx context.Context, want releases.Chart) (string, error) {
+	f, fault := readGitFolder(want.Name)
+	if fault != "" {
+		return "", releases.Errorf(releases.Invalid, "chart.name: %s", fault)
+	}
+	source, listed := c.sources[normal(f.URL)]
+	switch {
+	case !listed:
+		return "", releases.Errorf(releases.Invalid, "chart.name: %s is not among the charts of the configuration", f.URL)
+	case c.git == nil:
+		return "", releases.Errorf(releases.Invalid, "chart.name: charts from git repositories are not available")
+	case want.Version != "":
+		return "", releases.Errorf(releases.Invalid, "chart.version: a chart in git has the version of its commit; name it by sha, tag or branch")
+	}
+	f.Username, f.Password = source.Username, source.Password
+	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
+	commit, err := c.git.Resolve(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	key := releases.Chart{Name: f.Path, Version: commit}
+	if path := c.kept(source, key); path != "" {
+		return path, nil
+	}
+	files, err := c.git.Read(ctx, f, commit)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := files["Chart.yaml"]; !ok {
+		return "", releases.Errorf(releases.NotFound, "chart %s: there is no Chart.yaml in that folder", want.Name)
+	}
+	archive, err := pack(files)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(archive)
+	digest := hex.EncodeToString(sum[:])
+	if err := keep(c.archive(digest), archive); err != nil {
+		return "", err
+	}
+	return c.archive(digest), source.remember(key.Name, key.Version, digest)
+}
+
+// readGitFolder reads a chart's name, or says what is wrong with it.
+func readGitFolder(name string) (f GitFolder, fault string) {
+	u, err := url.Parse(name)
+	if err != nil {
+		return f, "it is not a URL"
+	}
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http":
+		return f, "a git repository is named by https://"
+	case u.User != nil:
+		return f, "it has credentials in it; the configuration has them"
+	case u.Fragment != "":
+		return f, "it has a fragment (#)"
+	}
+	values, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return f, "what comes after ? cannot be read"
+	}
+	named := 0
+	for key, all := range values {
+		if len(all) > 1 {
+			return f, key + " is there twice"
+		}
+		switch value := all[0]; key {
+		case "path":
+			f.Path = strings.Trim(path.Clean("/"+value), "/")
+		case "sha":
+			f.SHA = strings.ToLower(value)
+			named++
+		case "tag":
+			f.Tag = value
+			named++
+		case "branch":
+			f.Branch = value
+			named++
+		default:
+			return f, key + " is unknown; there are path, sha, tag and branch"
+		}
+	}
+	if named > 1 {
+		return f, "one of sha, tag and branch"
+	}
+	u.RawQuery = ""
+	f.URL = u.String()
+	return f, ""
+}
+
+// pack makes a chart's archive, the same of the same files.
+func pack(files map[string][]byte) ([]byte, error) {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	w := tar.NewWriter(z)
+	const mode = 0o644
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		header := &tar.Header{Name: "chart/" + name, Mode: mode, Size: int64(len(files[name])), ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[name]); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	err := z.Close()
+	return out.Bytes(), err
+}
