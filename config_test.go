@@ -224,6 +224,16 @@ notify: {owner: "discord:role:1"}
 		{"no YAML", "a: [", []string{"c.yaml: line 1: did not find expected node content"}},
 		{"an unset variable", "gitops: {main: {url: \"${GITOPS}\"}}\nenvironments: [{name: staging}]\n", []string{"c.yaml:1: the environment variable GITOPS is not set"}},
 		{"a secret twice", "gitops: {main: {url: /x, auth: {password: a, passwordFile: /b}}}\nenvironments: [{name: staging}]\n", []string{"c.yaml:1: gitops.main.auth.password: is set, and gitops.main.auth.passwordFile too"}},
+		{"issuers", "gitops: {main: {url: /x}}\nserver:\n  oidc:\n    - {name: GitHub, issuer: http://ci.example, audience: x, claim: repository, repositories: [acme/*]}\n    - {name: a, issuer: https://ci.example}\n    - {name: a, issuer: https://ci.example, audience: x, claim: y, repositories: [\"[\"]}\nenvironments: [{name: staging}]\n", []string{
+			`c.yaml:4: server.oidc[0].name: "GitHub" is not a name`,
+			`c.yaml:4: server.oidc[0].issuer: "http://ci.example" is not the https:// URL`,
+			`c.yaml:5: server.oidc[1].audience: missing`,
+			`c.yaml:5: server.oidc[1].claim: missing`,
+			`c.yaml:5: server.oidc[1].repositories: missing`,
+			`c.yaml:6: server.oidc[2].name: "a" is not a name`,
+			`c.yaml:6: server.oidc[2].issuer: "https://ci.example" is there already`,
+			`c.yaml:6: server.oidc[2].repositories[0]: bad glob "["`,
+		}},
 		{"a missing secret", "gitops: {main: {url: /x}}\nserver:\n  adminTokenFile: /nope\nenvironments: [{name: staging}]\n", []string{"c.yaml:3: server.adminTokenFile: open /nope: no such file"}},
 		{"two environments in one place", "gitops: {main: {url: /x}}\nenvironments: [{name: a}, {name: b, path: a}]\n", []string{"c.yaml:2: environments[1].path: is inside or around the folder of a"}},
 	} {

@@ -40,6 +40,7 @@ type world struct {
 	binary string
 	env    []string
 	extra  string // appended to the configuration
+	server string // more keys of server: ", key: value"
 	limit  int64  // of the store's size
 	user   string // who sits at the console; tess without
 	chat   string // environments and what else a configuration for chat has; "" for the console alone
@@ -68,13 +69,13 @@ func newWorld(tb testing.TB, files map[string]string) *world {
 
 func (w *world) config() string {
 	if w.chat != "" {
-		return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
+		return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s%s}
 storage: {bolt: {path: "%s/gimletd.db"}}
 gitops: {main: {url: %s}}
 charts: [{url: %s}]
-%s`, adminToken, w.dir, w.url, w.charts, w.chat)
+%s`, adminToken, w.server, w.dir, w.url, w.charts, w.chat)
 	}
-	return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s}
+	return fmt.Sprintf(`server: {listen: "127.0.0.1:0", adminListen: "127.0.0.1:0", adminToken: %s%s}
 storage: {bolt: {path: %s/gimletd.db, maxSize: %d}}
 gitops:
   main: {url: %s}
@@ -82,7 +83,7 @@ charts: [{url: %s}]
 environments:
   - {name: staging, channels: [console]}
   - {name: production, channels: [console]}
-%s`, adminToken, w.dir, w.limit, w.url, w.charts, w.extra)
+%s`, adminToken, w.server, w.dir, w.limit, w.url, w.charts, w.extra)
 }
 
 // server is a running gimletd.

@@ -99,7 +99,12 @@ func (p *process) run(ctx context.Context) (err error) {
 	var service *releases.Service
 	members := commands.Members{
 		People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{},
-		Token:       func(ctx context.Context, account string) (bool, error) { return service.TokenLives(ctx, account) },
+		Token: func(ctx context.Context, account string) (bool, error) {
+			if name, ok := strings.CutSuffix(account, api.AccountSuffix); ok { // it was verified as it came, and is not kept
+				return slices.ContainsFunc(p.config.Server.OIDC, func(o OIDCConfig) bool { return o.Name == name }), nil
+			}
+			return service.TokenLives(ctx, account)
+		},
 		Delegations: func(ctx context.Context) ([]releases.Delegation, error) { return service.Delegations(ctx) },
 	}
 	service = releases.NewService(releases.Parts{
@@ -428,7 +433,7 @@ func (p *process) listen(ctx context.Context, service *releases.Service, members
 	server := api.New(service, api.Config{
 		AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody, Identify: caller(members), Person: func(email string) bool {
 			return slices.ContainsFunc(p.config.People, func(c PersonConfig) bool { return strings.EqualFold(c.Email, email) })
-		}, Environments: p.config.told(), Changed: p.config.changed, Webhooks: api.WebhookConfig{GitHub: p.config.Webhooks.GitHub.Secret, GitLab: p.config.Webhooks.GitLab.SecretToken, GitLabSigning: p.config.Webhooks.GitLab.SigningToken},
+		}, Environments: p.config.told(), Issuers: p.config.issuers(), Changed: p.config.changed, Webhooks: api.WebhookConfig{GitHub: p.config.Webhooks.GitHub.Secret, GitLab: p.config.Webhooks.GitLab.SecretToken, GitLabSigning: p.config.Webhooks.GitLab.SigningToken},
 	}, metrics, p.log)
 	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
 		return db.View(r.Context(), func(releases.Tx) error { return nil })
@@ -510,6 +515,14 @@ func (c Config) told() map[string]api.EnvironmentConfig {
 	all := map[string]api.EnvironmentConfig{}
 	for _, e := range c.Environments {
 		all[e.Name] = api.EnvironmentConfig{Repository: api.RepositoryURL(c.GitOps[e.GitOps].URL), Feedback: e.Rollout != "none"}
+	}
+	return all
+}
+
+// issuers are the CIs whose own tokens are taken.
+func (c Config) issuers() (all []api.Issuer) {
+	for _, o := range c.Server.OIDC {
+		all = append(all, api.Issuer{Name: o.Name, URL: o.Issuer, Audience: o.Audience, Claim: o.Claim, Repositories: o.Repositories})
 	}
 	return all
 }

@@ -83,6 +83,8 @@ type Config struct {
 	// Identify says for whom a token speaks. Without it no tokens but the admin's are known.
 	Identify func(ctx context.Context, t releases.Token) (releases.Actor, error)
 	Person   func(email string) bool // whether somebody has the address
+	// Issuers are CIs whose own tokens are taken.
+	Issuers []Issuer
 	// Environments are those of the configuration, by name.
 	Environments map[string]EnvironmentConfig
 	Webhooks     WebhookConfig
@@ -101,13 +103,14 @@ type Server struct {
 	metrics *Metrics
 	// attempts are those with tokens that are none.
 	attempts *attempts
+	issuers  issuers
 	// rehearsing is held by who looks ahead or back.
 	rehearsing chan struct{}
 }
 
 // New makes a Server.
 func New(s Service, c Config, m *Metrics, log *slog.Logger) *Server {
-	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api"), attempts: newAttempts(), rehearsing: make(chan struct{}, 1)}
+	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api"), attempts: newAttempts(), issuers: newIssuers(c.Issuers, &http.Client{Timeout: issuerWithin}, time.Now), rehearsing: make(chan struct{}, 1)}
 }
 
 // Handler routes the calls.
@@ -235,7 +238,13 @@ func (s *Server) holder(ctx context.Context, token string, digest [sha256.Size]b
 	if subtle.ConstantTimeCompare(digest[:], want[:]) == 1 {
 		return releases.Admin(), nil
 	}
-	t, err := s.service.TokenOf(ctx, token)
+	var t *releases.Token
+	var err error
+	if of := s.issuers.issuerOf(token); of != nil {
+		t, err = s.issuers.verify(ctx, of, token)
+	} else {
+		t, err = s.service.TokenOf(ctx, token)
+	}
 	if err != nil {
 		return releases.Actor{}, err
 	}
