@@ -350,10 +350,8 @@ func (s ServerConfig) validateOIDC(add addFault) {
 		if len(o.Repositories) == 0 {
 			add(at+".repositories", "missing: globs of yours, such as acme/*, or the runs of everybody in the world would be let in")
 		}
-		for j, glob := range o.Repositories {
-			if err := releases.CheckGlob(glob); err != nil {
-				add(fmt.Sprintf("%s.repositories[%d]", at, j), "%s", err)
-			}
+		if _, err := releases.NewGlobs(o.Repositories); err != nil {
+			add(at+".repositories", "%s", err)
 		}
 	}
 }

@@ -164,7 +164,7 @@ func TestACIShipsWithItsOwnTokens(t *testing.T) {
 	}{
 		{"its own repository", good, "acme/web", 201, ""},
 		{"several audiences", github.token(claim("aud", []string{"else", "https://gimletd.acme.example"})), "acme/web", 200, ""},
-		{"another repository", good, "acme/api", 403, "may ship for acme/web only, not for acme/api"},
+		{"another repository", good, "acme/api", 403, "speaks for acme/web only, not for acme/api"},
 		{"alg none", unsigned(`{"alg":"none","typ":"JWT"}`), "acme/web", 401, "is not good"},
 		{"alg none, in capitals", unsigned(`{"alg":"None","kid":"k1"}`), "acme/web", 401, "is not good"},
 		{"signed with the public key as a secret", github.signed(public, "k1", nil), "acme/web", 401, "is not good"},

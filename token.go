@@ -28,7 +28,7 @@ type tokenCreate struct {
 	Person  string        `help:"The e-mail address of somebody in people, for whom it speaks."`
 	Expires time.Duration `help:"How long it is good for, such as 2160h. For ever without."`
 	// Repository narrows what its roles let it ship.
-	Repository []string `help:"A source repository that it may ship for, as a glob; may be repeated. Any without." placeholder:"GLOB"`
+	Repository []string `help:"A source repository that it speaks for, as a glob; those that begin with ! are left out; may be repeated. Any without." placeholder:"GLOB"`
 }
 
 type tokenList struct {

@@ -141,7 +141,7 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	}
 	for repository, want := range map[string]int{"acme/web": 201, "acme/site-a": 201, "acme/api": 403, "other/acme/web": 403} {
 		status, text, err := s.callAs(made.Token, http.MethodPost, "/api/artifact", of(repository))
-		if err != nil || status != want || (want == 403 && !strings.Contains(string(text), "may ship for acme/web, acme/site-* only, not for "+repository)) {
+		if err != nil || status != want || (want == 403 && !strings.Contains(string(text), "speaks for acme/web, acme/site-* only, not for "+repository)) {
 			t.Errorf("%s: %d %s %v", repository, status, text, err)
 		}
 	}

@@ -97,6 +97,7 @@ func (m Members) Fresh(ctx context.Context, a releases.Actor, verb, app, env str
 		}
 	}
 	if now, err := m.Identify(ctx, bot.User{Platform: a.Via, ID: a.User, Name: a.Name, Email: a.Email}); err == nil {
+		now.Repositories = a.Repositories // of the token, not of who holds it
 		a = now
 	}
 	var relevant []Role

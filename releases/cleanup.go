@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,13 +53,21 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		return nil, nil, false, Errorf(Invalid, "repository and branch are needed")
 	}
 	var newest *Shipped
-	if err := s.store.View(ctx, func(tx Tx) error { newest, err = newestOf(tx, d); return err }); err != nil {
+	var previews []Target
+	if err := s.store.View(ctx, func(tx Tx) error {
+		newest, err = newestOf(tx, d)
+		if err == nil {
+			previews, err = s.previewsOf(tx, d)
+		}
+		return err
+	}); err != nil {
 		return nil, nil, false, err
 	}
 	targets, decided := s.cleanups(newest, d.Branch)
-	if d.By.Via != ViaWebhook && len(targets) > 0 { // git hosts' calls are signed; nobody needs a right for nothing
-		if err = d.By.speaksFor(d.Repository); err == nil {
-			d.By, err = s.mayShip(ctx, targets, d.By)
+	if d.By.Via != ViaWebhook { // git hosts' calls are signed
+		err = d.By.speaksFor(d.Repository)
+		if all := slices.Concat(targets, previews); err == nil && len(all) > 0 { // nobody needs a right for nothing
+			d.By, err = s.mayShip(ctx, all, d.By)
 		}
 		if err != nil {
 			record := s.by(d.By, "branch.deleted")
@@ -87,6 +96,22 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 		s.wake()
 	}
 	return made, decisions, isNew, nil
+}
+
+// previewsOf are the live previews of the branch, which go with it whatever its newest artifact says.
+func (s *Service) previewsOf(tx Tx, d Deletion) (all []Target, err error) {
+	for _, env := range s.environments {
+		lives, err := tx.Lives(env.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range lives {
+			if l.Preview != "" && l.Version.RepositoryName == d.Repository && l.Version.HeadBranch() == d.Branch {
+				all = append(all, Target{App: l.App, Env: l.Env})
+			}
+		}
+	}
+	return all, nil
 }
 
 // firstHeard reports whether the message that tells of the deletion, if there is one, is heard for the first time.

@@ -420,7 +420,7 @@ func (s *Service) unchanged(tx Tx, r Release, tree string) error {
 func (r Release) live(at time.Time) Live {
 	return Live{
 		App: r.App, Env: r.Env, ReleaseID: r.ID, ArtifactID: r.ArtifactID, Version: r.Version, By: r.RequestedBy.Name,
-		Tree: r.Tree, Commit: r.Commit, At: at, Preview: r.Preview,
+		Tree: r.Tree, Commit: r.Commit, At: at, Preview: r.Preview, Health: r.Rollout,
 	}
 }
 

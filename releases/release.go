@@ -97,7 +97,8 @@ type Release struct {
 	Expires     time.Time `json:"expires,omitzero"`    // until when
 	Reminded    time.Time `json:"reminded,omitzero"`   // when those who had not voted were reminded
 	Commit      string    `json:"commit,omitempty"`
-	Tree        string    `json:"tree,omitempty"` // hash of the folder's tree as it was written
+	Tree        string    `json:"tree,omitempty"`    // hash of the folder's tree as it was written
+	Rollout     Health    `json:"rollout,omitempty"` // what was last said of it while it was live
 	Created     time.Time `json:"created"`
 	Updated     time.Time `json:"updated"`
 	Steps       []Step    `json:"steps"`

@@ -2,6 +2,7 @@ package releases
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -20,6 +21,9 @@ type Rollout struct {
 func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err error) {
 	env, err := s.environment(r.Env)
 	if err != nil {
+		return 0, err
+	}
+	if err := r.By.speaksFor(""); err != nil { // it says something of all apps of the environment
 		return 0, err
 	}
 	if r.By, err = s.mayShip(ctx, []Target{{App: AllApps, Env: env.Name}}, r.By); err != nil {
@@ -53,7 +57,12 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 				continue
 			}
 			now.Health = r.Health
-			if err := tx.PutLive(*now); err != nil {
+			wrote, err := tx.Release(now.ReleaseID)
+			if err != nil {
+				return err
+			}
+			wrote.Rollout = r.Health
+			if err := errors.Join(tx.PutLive(*now), tx.PutRelease(wrote)); err != nil {
 				return err
 			}
 			concerned++

@@ -329,6 +329,9 @@ func (f fingerprints) remember(tx Tx, id string, now time.Time) error {
 
 // propose writes a new release and its event.
 func (s *Service) propose(tx Tx, r Release) (Release, error) {
+	if err := r.RequestedBy.speaksFor(r.Version.RepositoryName); err != nil {
+		return r, err
+	}
 	now := s.now()
 	key, err := tx.NextKey(now)
 	if err != nil {

@@ -20,7 +20,7 @@ type Token struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
 	Used    time.Time `json:"used,omitzero"` // to the hour
-	// Repositories are the only ones that it may ship for, as globs; empty means any.
+	// Repositories are the only ones that it may speak for, as globs (see Globs); empty means any.
 	Repositories []string `json:"repositories,omitempty"`
 }
 
@@ -50,10 +50,11 @@ func (s *Service) CreateToken(ctx context.Context, t Token, by Actor) (secret st
 	case !t.Expires.IsZero() && !s.now().Before(t.Expires):
 		return "", Errorf(Invalid, "expires: %s is over", t.Expires.Format(time.RFC3339))
 	}
-	for i, glob := range t.Repositories {
-		if err := CheckGlob(glob); err != nil {
-			return "", Errorf(Invalid, "repositories[%d]: %v", i, err)
-		}
+	if _, err := NewGlobs(t.Repositories); err != nil {
+		return "", Errorf(Invalid, "repositories%v", err)
+	}
+	if slices.Contains(t.Repositories, "") {
+		return "", Errorf(Invalid, "repositories: an empty glob matches nothing; leave it out")
 	}
 	secret = tokenPrefix + strings.ToLower(rand.Text()+rand.Text())
 	t.Hash, t.By, t.Created = HashToken(secret), by.Name, s.now()
@@ -158,8 +159,11 @@ func (s *Service) noteUse(ctx context.Context, t Token) error {
 
 // speaksFor returns an Error unless the actor may speak for the source repository.
 func (a Actor) speaksFor(repository string) error {
-	if len(a.Repositories) == 0 || matchAny(a.Repositories, repository) {
+	if len(a.Repositories) == 0 {
 		return nil
 	}
-	return Errorf(NotAllowed, "the token %s may ship for %s only, not for %s", a.Name, strings.Join(a.Repositories, ", "), repository)
+	if globs, err := NewGlobs(a.Repositories); err == nil && globs.Match(repository) {
+		return nil
+	}
+	return Errorf(NotAllowed, "the token %s speaks for %s only, not for %s", a.Name, strings.Join(a.Repositories, ", "), repository)
 }

@@ -36,40 +36,49 @@ const (
 	failedRollout = "ReconciliationFailed"
 )
 
-// rollouts tells how the apps of environments are, each environment read once.
+// rollouts tells how releases were rolled out, each environment read once.
 type rollouts struct {
 	*Server
-	health map[string]map[string]releases.Health
+	lives map[string]map[string]releases.Live
 }
 
 func (s *Server) rollouts() rollouts {
-	return rollouts{s, map[string]map[string]releases.Health{}}
+	return rollouts{s, map[string]map[string]releases.Live{}}
 }
 
-// of is how what is live of the app in the environment was rolled out: of a release that another has replaced, that other one's.
-func (r rollouts) of(ctx context.Context, env, app string) (string, error) {
-	if !r.config.Environments[env].Feedback {
-		return reconciled, nil
+// of is how a release was rolled out, with what there is to say about it.
+func (r rollouts) of(ctx context.Context, one releases.Release) (status, desc string, err error) {
+	if !r.config.Environments[one.Env].Feedback {
+		return reconciled, "", nil
 	}
-	if r.health[env] == nil {
-		states, err := r.service.Status(ctx, env, "")
+	if r.lives[one.Env] == nil {
+		states, err := r.service.Status(ctx, one.Env, "")
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		r.health[env] = map[string]releases.Health{}
+		r.lives[one.Env] = map[string]releases.Live{}
 		for _, s := range states {
 			if s.Live != nil {
-				r.health[env][s.App] = s.Live.Health
+				r.lives[one.Env][s.App] = *s.Live
 			}
 		}
 	}
-	switch r.health[env][app] {
-	case releases.Healthy:
-		return reconciled, nil
-	case releases.Unhealthy:
-		return failedRollout, nil
+	live, there := r.lives[one.Env][one.App]
+	health := one.Rollout
+	if one.Status == releases.Unchanged { // what was there already was rolled out by another release
+		health = live.Health
 	}
-	return notReconciled, nil
+	switch {
+	case health == releases.Healthy:
+		return reconciled, "", nil
+	case health == releases.Unhealthy:
+		return failedRollout, "", nil
+	case one.Kind == releases.KindCleanup || !there:
+		return reconciled, "it is gone; nobody tells of what is not there", nil
+	case one.Status == releases.Published && live.ReleaseID != one.ID:
+		return reconciled, "another release took its place before its rollout was told of", nil
+	}
+	return notReconciled, "", nil
 }
 
 // postDelete takes away what is live of an app.
@@ -148,11 +157,11 @@ func (s *Server) getGitopsCommits(_ http.ResponseWriter, r *http.Request) (int, 
 	}
 	all, rolled := make([]gitopsCommit, 0, len(found)), s.rollouts()
 	for _, one := range found {
-		status, err := rolled.of(r.Context(), one.Env, one.App)
+		status, desc, err := rolled.of(r.Context(), one)
 		if err != nil {
 			return 0, nil, err
 		}
-		all = append(all, gitopsCommit{SHA: one.Commit, Status: status, Created: one.Updated.Unix(), Env: one.Env})
+		all = append(all, gitopsCommit{SHA: one.Commit, Status: status, StatusDesc: desc, Created: one.Updated.Unix(), Env: one.Env})
 	}
 	return http.StatusOK, all, nil
 }
@@ -179,7 +188,7 @@ func (s *Server) getUsers(_ http.ResponseWriter, r *http.Request) (int, any, err
 
 // getUser returns one of them, or, without a name, who calls. Its token cannot be read back.
 func (s *Server) getUser(w http.ResponseWriter, r *http.Request) (int, any, error) {
-	login := r.PathValue("login")
+	login := strings.ToLower(r.PathValue("login"))
 	if login == "" {
 		by := caller(r)
 		return http.StatusOK, account{Login: by.Name, Admin: by.Root}, nil
@@ -209,6 +218,6 @@ func (s *Server) postUser(_ http.ResponseWriter, r *http.Request) (int, any, err
 }
 
 func (s *Server) deleteUser(_ http.ResponseWriter, r *http.Request) (int, any, error) {
-	login := r.PathValue("login")
+	login := strings.ToLower(r.PathValue("login"))
 	return http.StatusOK, account{Login: login}, s.service.RevokeToken(r.Context(), login, caller(r))
 }

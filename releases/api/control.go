@@ -293,7 +293,7 @@ func (s *Server) postToken(_ http.ResponseWriter, r *http.Request) (int, any, er
 		Name    string    `json:"name"`
 		Person  string    `json:"person"` // whom it speaks for, by the e-mail address that they have in people
 		Expires time.Time `json:"expires"`
-		// Repositories are the only ones that it may ship for; any without.
+		// Repositories are the only ones that it may speak for; any without.
 		Repositories []string `json:"repositories"`
 	}](r)
 	if err != nil {

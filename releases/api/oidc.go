@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -109,7 +108,7 @@ func (i issuers) verify(ctx context.Context, of *issuer, token string) (*release
 	if !repositoryName.MatchString(repository) {
 		return nil, releases.Errorf(releases.NotAllowed, "the token of %s does not say of which repository it is (claim %s)", of.Name, of.Claim)
 	}
-	if !slices.ContainsFunc(of.Repositories, func(glob string) bool { return releases.MatchGlob(glob, repository) }) {
+	if globs, err := releases.NewGlobs(of.Repositories); err != nil || !globs.Match(repository) {
 		return nil, releases.Errorf(releases.NotAllowed, "runs of %s are not let in: server.oidc allows %s", repository, strings.Join(of.Repositories, ", "))
 	}
 	return &releases.Token{Name: of.Name, Hash: strings.TrimPrefix(AccountSuffix, "/"), Repositories: []string{repository}}, nil

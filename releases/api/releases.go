@@ -123,7 +123,7 @@ func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, 
 		}
 		if one.Status == releases.Published {
 			l.GitopsCommitCreated = one.Updated.Unix()
-			if l.GitopsCommitStatus, err = rolled.of(r.Context(), one.Env, one.App); err != nil {
+			if l.GitopsCommitStatus, _, err = rolled.of(r.Context(), one); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -163,7 +163,8 @@ func (s *Server) getStatus(_ http.ResponseWriter, r *http.Request) (int, any, er
 	for _, st := range states {
 		apps[st.App] = nil
 		if live := st.Live; live != nil {
-			status, err := rolled.of(r.Context(), live.Env, live.App)
+			wrote := releases.Release{ID: live.ReleaseID, App: live.App, Env: live.Env, Status: releases.Published, Rollout: live.Health}
+			status, _, err := rolled.of(r.Context(), wrote)
 			if err != nil {
 				return 0, nil, err
 			}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"gimletd/releases"
 )
@@ -64,25 +65,36 @@ func (s *Server) trackArtifact(_ http.ResponseWriter, r *http.Request) (int, any
 	if err != nil {
 		return 0, nil, err
 	}
-	t, err := s.follow(r.Context(), found)
+	t, err := s.follow(r.Context(), newestOfEach(found))
 	return http.StatusOK, t, err
+}
+
+// newestOfEach leaves out what was tried again since.
+func newestOfEach(found []releases.Release) []releases.Release {
+	seen := map[[2]string]bool{}
+	return slices.DeleteFunc(found, func(r releases.Release) bool {
+		key := [2]string{r.Env, r.App}
+		again := seen[key]
+		seen[key] = true
+		return again
+	})
 }
 
 // follow sums the releases up. As long as one is on its way the whole is new, so that clients that wait go on waiting.
 func (s *Server) follow(ctx context.Context, found []releases.Release) (track, error) {
 	t, rolled := track{Status: "processed", Results: []result{}}, s.rollouts()
 	for _, r := range found {
-		status, err := rolled.of(ctx, r.Env, r.App)
+		status, desc, err := rolled.of(ctx, r)
 		if err != nil {
 			return t, err
 		}
-		one := result{App: r.App, Env: r.Env, Hash: r.Commit, Status: "success", StatusDesc: r.Reason, GitopsCommitStatus: status}
+		one := result{App: r.App, Env: r.Env, Hash: r.Commit, Status: "success", StatusDesc: r.Reason, GitopsCommitStatus: status, GitopsCommitStatusDesc: desc}
 		switch {
 		case r.Status.Open():
 			t.Status, t.StatusDesc = "new", r.Reason
 			continue
 		case r.Status != releases.Published && r.Status != releases.Unchanged:
-			one.Status, one.GitopsCommitStatus = failure, "N/A"
+			one.Status, one.GitopsCommitStatus, one.GitopsCommitStatusDesc = failure, "N/A", ""
 		}
 		t.Results = append(t.Results, one)
 	}

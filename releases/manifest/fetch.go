@@ -94,8 +94,8 @@ func newCharts(dir string, sources []Source, log *slog.Logger) *charts {
 		if len(via) > 5 {
 			return errors.New("too many redirects")
 		}
-		if req.URL.Host != via[0].URL.Host {
-			req.Header.Del("Authorization") // no token to a host that the configuration does not name
+		if first := via[0].URL; req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
+			req.Header.Del("Authorization") // no token to a host that the configuration does not name, nor in the clear
 		}
 		return nil
 	}}

@@ -12,6 +12,7 @@ import (
 	"gimletd/releases"
 
 	"github.com/Masterminds/semver/v3"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
@@ -61,17 +62,19 @@ func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (string, er
 	if source == nil {
 		return "", releases.Errorf(releases.Invalid, "chart: %s%s is not among the charts of the configuration", ociScheme, reference.repository)
 	}
-	if want.Version == "" {
-		want.Version = strings.ReplaceAll(reference.tag, "_", "+")
+	named := strings.ReplaceAll(reference.tag, "_", "+")
+	switch {
+	case want.Version == "":
+		want.Version = named
+	case reference.digest != "", named != "" && named != want.Version:
+		return "", releases.Errorf(releases.Invalid, "chart: %s names what chart.version (%s) names, too; leave one of them out", full, want.Version)
 	}
 	key := releases.Chart{Name: reference.repository, Version: want.Version}
 	if reference.digest != "" {
 		key.Version = reference.digest
 	}
-	if key.Version != "" {
-		if path := c.kept(source, key); path != "" { // it is the same forever, and needs no network
-			return path, nil
-		}
+	if path := c.keptForever(source, key); path != "" {
+		return path, nil
 	}
 	r, err := source.registry(reference.repository)
 	if err != nil {
@@ -83,15 +86,35 @@ func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (string, er
 		if key.Version, err = newestTag(ctx, r, want.Version); err != nil {
 			return "", ociFault(full, want.Version, err)
 		}
+		if path := c.keptForever(source, key); path != "" {
+			return path, nil
+		}
 	}
-	archive, digest, err := pull(ctx, r, strings.ReplaceAll(key.Version, "+", "_"))
+	archive, sum, err := pull(ctx, r, strings.ReplaceAll(key.Version, "+", "_"))
 	if err != nil {
 		return "", ociFault(full, key.Version, err)
 	}
-	if err := keep(c.archive(digest), archive); err != nil {
+	if err := keep(c.archive(sum), archive); err != nil {
 		return "", err
 	}
-	return c.archive(digest), source.remember(key.Name, key.Version, digest)
+	if !unchanging(key.Version) {
+		return c.archive(sum), nil
+	}
+	return c.archive(sum), source.remember(key.Name, key.Version, sum)
+}
+
+// unchanging reports whether what a tag or digest names is the same forever. Such as `latest` is not.
+func unchanging(version string) bool {
+	_, err := semver.StrictNewVersion(version)
+	return err == nil || strings.Contains(version, ":")
+}
+
+// keptForever is the archive that needs no network, or "".
+func (c *charts) keptForever(source *repository, key releases.Chart) string {
+	if !unchanging(key.Version) {
+		return ""
+	}
+	return c.kept(source, key)
 }
 
 // listedOCI is the source that a repository belongs to: the longest that it begins with.
@@ -135,12 +158,13 @@ func newestTag(ctx context.Context, r *remote.Repository, version string) (strin
 		return version, nil //nolint:nilerr // a tag that is no version
 	}
 	var newest *semver.Version
-	seen := 0
+	seen, exact := 0, false
 	err = r.Tags(ctx, "", func(tags []string) error {
 		if seen += len(tags); seen > maxTags {
 			return fmt.Errorf("it has more than %d tags; name the version", maxTags)
 		}
 		for _, tag := range tags {
+			exact = exact || (tag == version && strings.HasPrefix(tag, "v"))
 			v, err := semver.StrictNewVersion(strings.ReplaceAll(tag, "_", "+"))
 			if err == nil && constraint.Check(v) && (newest == nil || v.GreaterThan(newest)) {
 				newest = v
@@ -150,6 +174,9 @@ func newestTag(ctx context.Context, r *remote.Repository, version string) (strin
 	})
 	if err != nil {
 		return "", err
+	}
+	if exact { // it is no version to the letter, and no range either
+		return version, nil
 	}
 	if newest == nil {
 		return "", fmt.Errorf("no version fits %q: %w", version, errdef.ErrNotFound)
@@ -166,7 +193,7 @@ func orAny(version string) string {
 }
 
 // pull fetches a chart's archive, and proves it by its digest.
-func pull(ctx context.Context, r *remote.Repository, tag string) (archive []byte, digest string, err error) {
+func pull(ctx context.Context, r *remote.Repository, tag string) (archive []byte, sum string, err error) {
 	at, err := r.Resolve(ctx, tag)
 	if err != nil {
 		return nil, "", err
@@ -188,6 +215,9 @@ func pull(ctx context.Context, r *remote.Repository, tag string) (archive []byte
 		}
 		if layer.Size > maxArchive {
 			return nil, "", fmt.Errorf("it is larger than %d MiB", maxArchive>>20)
+		}
+		if err := layer.Digest.Validate(); err != nil || layer.Digest.Algorithm() != digest.SHA256 {
+			return nil, "", fmt.Errorf("%w: its layer has no SHA-256 digest", errdef.ErrInvalidDigest)
 		}
 		archive, err := fetch(ctx, r, layer)
 		return archive, layer.Digest.Encoded(), err

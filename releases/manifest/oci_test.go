@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -114,6 +115,70 @@ func TestChartsOfAnOCIRegistry(t *testing.T) {
 	}
 	if _, err := render(releases.Chart{Name: base + "/web", Version: "^1.0.0"}); releases.KindOf(err) != releases.Unavailable {
 		t.Errorf("a range without its registry: %v", err)
+	}
+}
+
+// call asks the registry itself for, or gives it, a chart's manifest.
+func (o *ociRegistry) call(t *testing.T, method, tag string, body []byte) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+o.host+"/v2/acme/charts/web/manifests/"+tag, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("ci", "hush")
+	req.Header.Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %s %s %v", method, tag, resp.Status, text, err)
+	}
+	return text
+}
+
+// TestTagsThatAreNoVersions moves one, and writes one as people do in git.
+func TestTagsThatAreNoVersions(t *testing.T) {
+	o := newOCIRegistry(t)
+	o.push(t, "web", "1.0.0")
+	o.push(t, "web", "2.0.0")
+	tag := func(name, version string) { o.call(t, http.MethodPut, name, o.call(t, http.MethodGet, version, nil)) }
+	base := "oci://" + o.host + "/acme/charts"
+	r := renderer(t, manifest.Source{URL: base, Username: "ci", Password: "hush"})
+	for _, c := range []struct {
+		move, to string
+		chart    releases.Chart
+		want     string
+	}{
+		{"latest", "1.0.0", releases.Chart{Name: base + "/web", Version: "latest"}, "web-1.0.0"},
+		{"latest", "2.0.0", releases.Chart{Name: base + "/web", Version: "latest"}, "web-2.0.0"},
+		{"latest", "1.0.0", releases.Chart{Name: base + "/web:latest"}, "web-1.0.0"},
+		{"v9.0.0", "1.0.0", releases.Chart{Name: base + "/web", Version: "v9.0.0"}, "web-1.0.0"},
+		{"v1", "2.0.0", releases.Chart{Name: base + "/web:2.0.0", Version: "2.0.0"}, "web-2.0.0"},
+	} {
+		tag(c.move, c.to)
+		files, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: c.chart}, nil)
+		var all strings.Builder
+		for _, f := range files {
+			all.Write(f.Content)
+		}
+		if err != nil || !strings.Contains(all.String(), c.want) {
+			t.Errorf("%+v: not %s: %v", c.chart, c.want, err)
+		}
+	}
+	o.call(t, http.MethodPut, "3.0.0", regexp.MustCompile(`sha256:[0-9a-f]+`).ReplaceAll(o.call(t, http.MethodGet, "1.0.0", nil), []byte("nodigest")))
+	if _, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: releases.Chart{Name: base + "/web", Version: "3.0.0"}}, nil); releases.KindOf(err) != releases.Invalid {
+		t.Errorf("a layer without a digest: %s: %v", releases.KindOf(err), err)
+	}
+	for _, chart := range []releases.Chart{
+		{Name: base + "/web:1.0.0", Version: "2.0.0"},
+		{Name: base + "/web@sha256:" + strings.Repeat("0", 64), Version: "2.0.0"},
+	} {
+		if _, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: chart}, nil); releases.KindOf(err) != releases.Invalid || !strings.Contains(err.Error(), "leave one of them out") {
+			t.Errorf("%+v: %v", chart, err)
+		}
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 
 	"gimletd/releases"
 
-	"sigs.k8s.io/kustomize/api/filters/patchjson6902"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+
 	"sigs.k8s.io/kustomize/api/filters/patchstrategicmerge"
 	"sigs.k8s.io/kustomize/kyaml/kio"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // Patches are applied by kustomize's own filters, object by object. kustomize itself would also fetch what a patch refers to.
@@ -26,7 +28,7 @@ func (j job) patched(files []releases.File, r *resolver) ([]releases.File, error
 	if err != nil {
 		return nil, err
 	}
-	if err := mergeAll(sources, m.StrategicMergePatches, r); err != nil {
+	if err := mergeAll(sources, m.StrategicMergePatches, j.Target.Namespace, r); err != nil {
 		return nil, err
 	}
 	for i, p := range m.JSON6902Patches {
@@ -112,7 +114,7 @@ func each(sources []*source, matches func(kyaml.ResourceMeta) bool, do func(*kya
 }
 
 // mergeAll applies strategic merge patches, each to the object that it names.
-func mergeAll(sources []*source, text string, r *resolver) error {
+func mergeAll(sources []*source, text, namespace string, r *resolver) error {
 	const field = "strategicMergePatches"
 	resolved, err := r.field(field, text)
 	if err != nil {
@@ -128,6 +130,9 @@ func mergeAll(sources []*source, text string, r *resolver) error {
 			return fmt.Errorf("%s: patch %d does not say what it is for: it needs apiVersion, kind and metadata.name", field, i+1)
 		}
 		found, err := each(sources, func(m kyaml.ResourceMeta) bool {
+			if m.Namespace == "" { // most charts leave out where they are installed
+				m.Namespace = namespace
+			}
 			return m.APIVersion == meta.APIVersion && m.Kind == meta.Kind && m.Name == meta.Name && (meta.Namespace == "" || m.Namespace == meta.Namespace)
 		}, func(object *kyaml.RNode) (*kyaml.RNode, error) {
 			merged, err := patchstrategicmerge.Filter{Patch: patch.Copy()}.Filter([]*kyaml.RNode{object})
@@ -152,6 +157,14 @@ func patchAll(sources []*source, p releases.JSONPatch, r *resolver) error {
 	if err != nil {
 		return err
 	}
+	asJSON, err := sigsyaml.YAMLToJSON(text)
+	if err != nil {
+		return fmt.Errorf("patch: %w", err)
+	}
+	patch, err := jsonpatch.DecodePatch(asJSON)
+	if err != nil {
+		return fmt.Errorf("patch: %w", err)
+	}
 	target := p.Target
 	if target.Name, err = r.text(target.Name); err != nil {
 		return fmt.Errorf("target.name: %w", err)
@@ -163,19 +176,34 @@ func patchAll(sources []*source, p releases.JSONPatch, r *resolver) error {
 		}
 		return m.Kind == target.Kind && m.Name == target.Name && (target.Group == "" || target.Group == group) && (target.Version == "" || target.Version == version)
 	}, func(object *kyaml.RNode) (*kyaml.RNode, error) {
-		out, err := patchjson6902.Filter{Patch: strings.TrimPrefix(string(text), "---\n")}.Filter([]*kyaml.RNode{object})
-		if err != nil {
-			return nil, err
-		}
-		if len(out) != 1 {
-			return nil, errors.New("the object is gone")
-		}
-		return out[0], nil
+		return patchJSON(patch, object)
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("matches nothing: there is no %s %s", target.Kind, target.Name)
 	}
 	return err
+}
+
+// patchJSON applies a patch to an object. kustomize's own filter would have every number go through a float, and 1000680000 come out as
+// 1.00068e+09; what the patch leaves alone stays as it is here.
+func patchJSON(patch jsonpatch.Patch, object *kyaml.RNode) (*kyaml.RNode, error) {
+	text, err := object.String()
+	if err != nil {
+		return nil, err
+	}
+	before, err := sigsyaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		return nil, err
+	}
+	out, err := sigsyaml.JSONToYAML(after)
+	if err != nil {
+		return nil, err
+	}
+	return kyaml.Parse(string(out))
 }
 
 // field resolves the variables in a field that holds YAML.

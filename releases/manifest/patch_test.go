@@ -114,6 +114,29 @@ func TestPatchesAreAppliedAsKustomizeDoes(t *testing.T) {
 	}
 }
 
+// TestPatchesLeaveTheRestAlone has numbers that no float can hold, and an object that leaves out its namespace.
+func TestPatchesLeaveTheRestAlone(t *testing.T) {
+	const object = "apiVersion: v1\nkind: Thing\nmetadata:\n  name: web\nspec:\n  big: 9007199254740993\n  gid: 1000680000\n  number: \"1.10\"\n  one: 1\n  word: \"no\"\n"
+	changed := strings.Replace(object, "one: 1", "one: 2", 1)
+	for _, m := range []releases.Manifest{
+		{JSON6902Patches: []releases.JSONPatch{{Patch: `[{"op": "replace", "path": "/spec/one", "value": 2}]`, Target: releases.PatchTarget{Kind: "Thing", Name: "web"}}}},
+		{StrategicMergePatches: "apiVersion: v1\nkind: Thing\nmetadata: {name: web, namespace: team}\nspec: {one: 2}\n"},
+	} {
+		m.Manifests = object
+		files, _, err := renderer(t).Render(t.Context(), target(), m, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := changed
+		if m.StrategicMergePatches != "" {
+			want = strings.Replace(changed, "name: web\n", "name: web\n  namespace: team\n", 1)
+		}
+		if diff := cmp.Diff(want, strings.TrimPrefix(string(files[0].Content), "---\n")); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func TestPatchesOfACharts(t *testing.T) {
 	m := chart(shipped(t), "web", `{}`)
 	plain, _, err := renderer(t, shipped(t)).Render(t.Context(), target(), m, nil)
