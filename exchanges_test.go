@@ -278,29 +278,54 @@ func TestWhatIsAroundReleases(t *testing.T) {
 	ask(http.MethodGet, "/api/gitopsCommits", "", 200, "[]")
 	ask(http.MethodPost, "/api/delete?env=told&app=web", "", 404, "nothing of web was released to told")
 	ask(http.MethodPost, "/api/delete?env=told", "", 400, "app: missing")
-	id := s.post(w.artifact("web", long("1111111"), func(a map[string]any) {
-		one := a["environments"].([]any)[0].(map[string]any)
-		delete(one, "deploy")
-		one["env"] = "told"
-		a["environments"] = []any{one}
-	}))
-	made := ask(http.MethodPost, "/api/releases", fmt.Sprintf(`{"env":"told","artifactId":%q}`, id), 201, "release")
-	var request struct{ ID string }
-	if err := json.Unmarshal(made, &request); err != nil {
-		t.Fatal(err)
+	asked := func(answer []byte) (request string) {
+		t.Helper()
+		var made struct{ ID string }
+		if err := json.Unmarshal(answer, &made); err != nil {
+			t.Fatal(err)
+		}
+		return made.ID
 	}
+	release := func(sha string) string {
+		t.Helper()
+		id := s.post(w.artifact("web", long(sha), func(a map[string]any) {
+			one := a["environments"].([]any)[0].(map[string]any)
+			delete(one, "deploy")
+			one["env"] = "told"
+			a["environments"] = []any{one}
+		}))
+		return asked(ask(http.MethodPost, "/api/releases", fmt.Sprintf(`{"env":"told","artifactId":%q}`, id), 201, "release"))
+	}
+	first := release("1111111")
 	ask(http.MethodGet, "/api/gitopsCommits", "", 200, `"status":"NotReconciled"`)
-	ask(http.MethodGet, "/api/eventReleaseTrack?id="+request.ID, "", 200, `"gitopsCommitStatus":"NotReconciled"`)
-	var live map[string]struct{ GitopsRef string }
-	get(t, s, "/api/status?env=told&app=web", &live)
-	event := fmt.Sprintf(`{"reason":"%%s","metadata":{"revision":"main@sha1:%s"}}`, live["web"].GitopsRef)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"NotReconciled"`)
+	live := func() string {
+		t.Helper()
+		var live map[string]struct{ GitopsRef string }
+		get(t, s, "/api/status?env=told&app=web", &live)
+		return live["web"].GitopsRef
+	}
+	event := fmt.Sprintf(`{"reason":"%%s","metadata":{"revision":"main@sha1:%s"}}`, live())
 	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "HealthCheckFailed"), 200, `"apps":1`)
-	ask(http.MethodGet, "/api/eventReleaseTrack?id="+request.ID, "", 200, `"gitopsCommitStatus":"ReconciliationFailed"`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"ReconciliationFailed"`)
 	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "ReconciliationSucceeded"), 200, `"apps":1`)
-	ask(http.MethodGet, "/api/event?id="+request.ID, "", 200, `"status":"ReconciliationSucceeded"`)
+	ask(http.MethodGet, "/api/event?id="+first, "", 200, `"status":"ReconciliationSucceeded"`)
 	ask(http.MethodGet, "/api/status?env=told", "", 200, `"gitopsCommitStatus":"ReconciliationSucceeded"`)
-	ask(http.MethodPost, "/api/delete?env=told&app=web", "", 200, `"id":"`)
+	// Another takes its place: each has a fate of its own, and what was told of the first stays true.
+	second := release("2222222")
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+second, "", 200, `"gitopsCommitStatus":"NotReconciled"`)
+	event = fmt.Sprintf(`{"reason":"%%s","metadata":{"revision":"main@sha1:%s"}}`, live())
+	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "HealthCheckFailed"), 200, `"apps":1`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+second, "", 200, `"gitopsCommitStatus":"ReconciliationFailed"`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"ReconciliationSucceeded"`)
+	third := release("3333333")
+	fourth := release("4444444")
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+third, "", 200, `another release took its place`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+fourth, "", 200, `"gitopsCommitStatus":"NotReconciled"`)
+	gone := asked(ask(http.MethodPost, "/api/delete?env=told&app=web", "", 200, `"id":"`))
 	ask(http.MethodGet, "/api/status?env=told&app=web", "", 200, `{"web":null}`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+gone, "", 200, `"gitopsCommitStatus":"ReconciliationSucceeded"`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+fourth, "", 200, `"gitopsCommitStatus":"ReconciliationSucceeded"`)
 	ask(http.MethodGet, "/api/event?id=nope", "", 404, `"code":"`)
 
 	ask(http.MethodGet, "/api/user", "", 200, `{"login":"admin","admin":true}`)

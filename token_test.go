@@ -120,7 +120,7 @@ roles:
 // TestATokenMaySpeakForSomeRepositoriesOnly ships, and tells of branches, for its own repositories and for others.
 func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
-	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\"], can: [ship]}\n"
+	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback]}\n"
 	s := w.start()
 	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "web-ci", "repositories": ["acme/web", "acme/site-*"]}`))
 	var made struct{ Token string }
@@ -145,7 +145,33 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 			t.Errorf("%s: %d %s %v", repository, status, text, err)
 		}
 	}
-	s.post(of("acme/api"))
+	if status, text, err = s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "others", "repositories": ["acme/*", "!acme/web"]}`)); err != nil || status != http.StatusCreated {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	var others struct{ Token string }
+	if err := json.Unmarshal(text, &others); err != nil {
+		t.Fatal(err)
+	}
+	for repository, want := range map[string]int{"acme/site-a": 200, "acme/web": 403, "evil/x": 403} {
+		if status, text, err := s.callAs(others.Token, http.MethodPost, "/api/artifact", of(repository)); err != nil || status != want {
+			t.Errorf("%s: %d %s %v", repository, status, text, err)
+		}
+	}
+	api := s.post(of("acme/api"))
+	ask := fmt.Sprintf(`{"env":"staging","app":"web","artifactId":%q}`, api)
+	if status, text, err := s.call(http.MethodPost, "/api/releases", []byte(ask)); err != nil || status != http.StatusCreated {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	s.typed("# settled?")
+	for _, c := range []struct{ path, body, says string }{
+		{"/api/releases", ask, "speaks for acme/web, acme/site-* only, not for acme/api"},
+		{"/api/delete?env=staging&app=web", "", "speaks for acme/web, acme/site-* only, not for acme/api"},
+		{"/api/flux-events?env=staging", `{"reason": "ReconciliationFailed", "metadata": {"revision": "main@sha1:` + long("1111111") + `"}}`, "all apps of staging"},
+	} {
+		if status, text, err := s.callAs(made.Token, http.MethodPost, c.path, []byte(c.body)); err != nil || status != http.StatusForbidden || !strings.Contains(string(text), c.says) {
+			t.Errorf("%s: %d %s %v", c.path, status, text, err)
+		}
+	}
 	body := []byte(`{"repository": "acme/api", "branch": "main"}`)
 	if status, text, err := s.callAs(made.Token, http.MethodPost, "/api/branch-deleted", body); err != nil || status != http.StatusForbidden {
 		t.Errorf("%d %s %v", status, text, err)
@@ -156,7 +182,7 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 		Used         time.Time
 		Repositories []string
 	}
-	if err != nil || status != http.StatusOK || json.Unmarshal(text, &all) != nil || len(all) != 1 || time.Since(all[0].Used) > time.Minute || len(all[0].Repositories) != 2 || all[0].Hash != "" {
+	if err != nil || status != http.StatusOK || json.Unmarshal(text, &all) != nil || len(all) != 2 || time.Since(all[0].Used) > time.Minute || len(all[0].Repositories) != 2 || all[0].Hash != "" {
 		t.Errorf("%d %s %v", status, text, err)
 	}
 	s.stop()

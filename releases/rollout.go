@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Rollout is what a cluster has told of the rollout of a commit in an environment.
@@ -23,8 +24,8 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 	if err != nil {
 		return 0, err
 	}
-	if err := r.By.speaksFor(""); err != nil { // it says something of all apps of the environment
-		return 0, err
+	if len(r.By.Repositories) > 0 {
+		return 0, Errorf(NotAllowed, "the token %s speaks for %s only, and a cluster for all apps of %s", r.By.Name, strings.Join(r.By.Repositories, ", "), env.Name)
 	}
 	if r.By, err = s.mayShip(ctx, []Target{{App: AllApps, Env: env.Name}}, r.By); err != nil {
 		return 0, err

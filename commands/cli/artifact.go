@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,6 +25,7 @@ import (
 	"gimletd/releases/api/client"
 
 	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
 )
 
 // Artifact are the commands about artifacts.
@@ -35,34 +37,77 @@ type Artifact struct {
 	Track  artifactTrack  `cmd:"" help:"Show what became of an artifact."`
 }
 
-// draft is an artifact in a file, before it is shipped.
-type draft struct {
-	Version         releases.Version  `json:"version"`
-	Environments    []map[string]any  `json:"environments,omitempty"`
-	CueEnvironments []string          `json:"cueEnvironments,omitempty"`
-	Items           []map[string]any  `json:"items,omitempty"`
-	Vars            map[string]string `json:"vars,omitempty"`
-	Context         map[string]string `json:"context,omitempty"`
-}
+// draft is an artifact in a file, before it is shipped. Whatever is in it already stays as it is, to the letter: a number that no float
+// can hold, or what a later client knows.
+type draft map[string]json.RawMessage
 
 func readDraft(file string) (d draft, err error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the path is what the operator gave
 	if err != nil {
-		return d, err
+		return nil, err
 	}
-	if err := json.Unmarshal(text, &d); err != nil {
-		return d, fmt.Errorf("%s is no artifact: %w", file, err)
+	if err := json.Unmarshal(text, &d); err != nil || d["version"] == nil {
+		return nil, fmt.Errorf("%s is no artifact such as `artifact create` begins: %w", file, cmp.Or(err, errors.New("it has no version")))
 	}
 	return d, nil
 }
 
+// put sets a field.
+func (d draft) put(field string, value any) error {
+	text, err := json.Marshal(value)
+	d[field] = text
+	return err
+}
+
+// edit changes a field, which is of its zero value when it is not there.
+func edit[T any](d draft, field string, change func(T) T) error {
+	var value T
+	if text, ok := d[field]; ok {
+		if err := json.Unmarshal(text, &value); err != nil {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	return d.put(field, change(value))
+}
+
+// add appends to a field that is a list.
+func (d draft) add(field string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return edit(d, field, func(all []json.RawMessage) []json.RawMessage { return append(all, text) })
+}
+
+// set adds to a field of names and values.
+func (d draft) set(field string, values map[string]string) error {
+	return edit(d, field, func(all map[string]json.RawMessage) map[string]json.RawMessage {
+		if all == nil {
+			all = map[string]json.RawMessage{}
+		}
+		for name, value := range values {
+			all[name], _ = json.Marshal(value) // a string always can be
+		}
+		return all
+	})
+}
+
+// write writes all of it or, when that fails, nothing.
 func (d draft) write(file string) error {
 	text, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return err
 	}
-	const mode = 0o600
-	return os.WriteFile(file, append(text, '\n'), mode)
+	f, err := os.CreateTemp(filepath.Dir(file), ".artifact-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(append(text, '\n'))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
 }
 
 type artifactCreate struct {
@@ -105,9 +150,16 @@ func (a artifactCreate) Run(local Local) error {
 			return fmt.Errorf("%s is missing, and neither a CI that I know nor a clone here says it", flag)
 		}
 	}
-	d := draft{Version: v, Items: ci.Items}
-	if len(ci.Vars) > 0 {
-		d.Vars = ci.Vars
+	if v.Event == "" && v.Tag != "" && v.Branch == "" {
+		v.Event = releases.EventTag
+	}
+	d := draft{}
+	err = errors.Join(d.put("version", v), d.set("vars", variables(v, ci.Job)))
+	if ci.URL != "" {
+		err = errors.Join(err, d.add("items", map[string]string{"name": "CI", "url": ci.URL}))
+	}
+	if err != nil {
+		return err
 	}
 	return d.write(a.Output)
 }
@@ -123,11 +175,11 @@ func fill(v, from releases.Version, own bool) releases.Version {
 		}
 	}
 	set(&v.RepositoryName, from.RepositoryName)
-	set(&v.URL, from.URL)
 	if v.SHA != "" && from.SHA != "" && v.SHA != from.SHA {
 		return v // another commit's
 	}
 	set(&v.SHA, from.SHA)
+	set(&v.URL, from.URL)
 	set(&v.AuthorName, from.AuthorName)
 	set(&v.AuthorEmail, from.AuthorEmail)
 	set(&v.CommitterName, from.CommitterName)
@@ -172,7 +224,7 @@ func (a artifactAdd) Run() error {
 	if err != nil {
 		return err
 	}
-	item := map[string]any{}
+	item := map[string]string{}
 	for _, field := range a.Field {
 		name, value, ok := strings.Cut(field, "=")
 		if !ok || name == "" {
@@ -181,7 +233,9 @@ func (a artifactAdd) Run() error {
 		item[name] = value
 	}
 	if len(item) > 0 {
-		d.Items = append(d.Items, item)
+		if err := d.add("items", item); err != nil {
+			return err
+		}
 	}
 	vars := map[string]string{}
 	for _, file := range a.VarsFile {
@@ -197,10 +251,9 @@ func (a artifactAdd) Run() error {
 		vars[name] = value
 	}
 	if len(vars) > 0 {
-		if d.Vars == nil {
-			d.Vars = map[string]string{}
+		if err := d.set("vars", vars); err != nil {
+			return err
 		}
-		maps.Copy(d.Vars, vars)
 	}
 	for _, file := range a.EnvFile {
 		if err := d.addManifests(file); err != nil {
@@ -240,19 +293,18 @@ func readVars(file string, into map[string]string) error {
 }
 
 // addManifests adds each manifest of a file. Their variables are resolved by the server.
-func (d *draft) addManifests(file string) error {
+func (d draft) addManifests(file string) error {
 	text, err := os.ReadFile(file) //nolint:gosec // the path is what the operator gave
 	if err != nil {
 		return err
 	}
 	if filepath.Ext(file) == ".cue" {
-		d.CueEnvironments = append(d.CueEnvironments, string(text))
-		return nil
+		return d.add("cueEnvironments", string(text))
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for n := 0; ; n++ {
-		var manifest map[string]any
-		err := decoder.Decode(&manifest)
+		var document yaml.Node
+		err := decoder.Decode(&document)
 		switch {
 		case errors.Is(err, io.EOF) && n > 0:
 			return nil
@@ -260,10 +312,27 @@ func (d *draft) addManifests(file string) error {
 			return fmt.Errorf("%s: is empty", file)
 		case err != nil:
 			return fmt.Errorf("%s: is not a manifest: %w", file, err)
-		case manifest != nil:
-			d.Environments = append(d.Environments, manifest)
+		}
+		manifest, err := asJSON(&document)
+		if err != nil {
+			return fmt.Errorf("%s: manifest %d: %w", file, n+1, err)
+		}
+		if string(manifest) == "null" {
+			continue
+		}
+		if err := d.add("environments", manifest); err != nil {
+			return err
 		}
 	}
+}
+
+// asJSON reads YAML as Helm reads values.
+func asJSON(document *yaml.Node) (json.RawMessage, error) {
+	text, err := yaml.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	return sigsyaml.YAMLToJSONStrict(text)
 }
 
 type artifactPush struct {

@@ -12,8 +12,8 @@ import (
 // context is what a CI says of the run.
 type ciRun struct {
 	Version releases.Version
-	Items   []map[string]any
-	Vars    map[string]string
+	Job     string
+	URL     string // of the run
 }
 
 // detect asks the CI that the process runs in, if it is one that is known.
@@ -39,26 +39,23 @@ func detect(env func(string) string) ciRun {
 		if v.Event == "" {
 			v.Event = releases.EventPush
 		}
-		return described(v, job, address)
+		return ciRun{Version: v, Job: job, URL: address}
 	}
 	return ciRun{}
 }
 
-// described makes the variables that manifests may use, as other shippers name them.
-func described(v releases.Version, job, address string) ciRun {
+// variables are those of the version that manifests may use, as other shippers name them.
+func variables(v releases.Version, job string) map[string]string {
 	owner, repository, _ := strings.Cut(v.RepositoryName, "/")
-	run := ciRun{Version: v, Vars: map[string]string{}}
+	all := map[string]string{}
 	for name, value := range map[string]string{
 		"REPO": repository, "OWNER": owner, "BRANCH": first(v.SourceBranch, v.Branch), "TAG": v.Tag, "SHA": v.SHA, "ACTOR": v.AuthorName, "EVENT": string(v.Event), "JOB": job,
 	} {
 		if value != "" {
-			run.Vars[name] = value
+			all[name] = value
 		}
 	}
-	if address != "" {
-		run.Items = []map[string]any{{"name": "CI", "url": address}}
-	}
-	return run
+	return all
 }
 
 // gitHubActions: https://docs.github.com/en/actions/reference/workflows-and-actions/variables

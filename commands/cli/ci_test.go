@@ -45,16 +45,12 @@ func TestWhatEachCISays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := detect(func(name string) string { return c.env[name] })
-			address := ""
-			if len(got.Items) > 0 {
-				address, _ = got.Items[0]["url"].(string)
-			}
 			got.Version.URL = "" // each host's own
-			if diff := cmp.Diff(c.want, got.Version); diff != "" || address != c.url {
-				t.Errorf("%s, at %q", diff, address)
+			if diff := cmp.Diff(c.want, got.Version); diff != "" || got.URL != c.url {
+				t.Errorf("%s, at %q", diff, got.URL)
 			}
-			if c.env != nil && (got.Vars["SHA"] != "abc" || got.Vars["REPO"] != "web" || got.Vars["OWNER"] != "acme") {
-				t.Errorf("vars %v", got.Vars)
+			if vars := variables(got.Version, got.Job); c.env != nil && (vars["SHA"] != "abc" || vars["REPO"] != "web" || vars["OWNER"] != "acme") {
+				t.Errorf("vars %v", vars)
 			}
 		})
 	}
