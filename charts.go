@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"gimletd/releases"
 	"gimletd/releases/gitops"
@@ -9,7 +11,15 @@ import (
 )
 
 // gitCharts lets the renderer read charts that lie in git repositories.
-type gitCharts struct{}
+type gitCharts struct {
+	scratch string // a folder
+}
+
+// newGitCharts makes it, without what a crash has left in its folder.
+func newGitCharts(scratch string) (gitCharts, error) {
+	const mode = 0o700
+	return gitCharts{scratch}, errors.Join(os.RemoveAll(scratch), os.MkdirAll(scratch, mode))
+}
 
 func (gitCharts) folder(f manifest.GitFolder) gitops.Folder {
 	return gitops.Folder{URL: f.URL, Username: f.Username, Password: f.Password.Reveal(), Path: f.Path, Commit: f.SHA, Tag: f.Tag, Branch: f.Branch}
@@ -23,7 +33,7 @@ func (g gitCharts) Resolve(ctx context.Context, f manifest.GitFolder) (string, e
 
 // Read is for manifest.GitReader.
 func (g gitCharts) Read(ctx context.Context, f manifest.GitFolder, commit string) (map[string][]byte, error) {
-	files, err := g.folder(f).Read(ctx, commit)
+	files, err := g.folder(f).Read(ctx, commit, g.scratch)
 	return files, g.meaning(f, err)
 }
 

@@ -41,7 +41,10 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	const charts = "releases/manifest/testdata/charts"
 	server := gittest.Serve(t)
 	bare := filepath.Join(server.Root, "charts.git")
-	gittest.Bare(t, bare, folderFiles(t, filepath.Join(charts, "web"), "charts/web"))
+	files := folderFiles(t, filepath.Join(charts, "web"), "charts/web")
+	files["charts/web/.helmignore"] = "old/\n*.bak.yaml\n"
+	files["charts/web/templates/old/a.yaml"], files["charts/web/templates/b.bak.yaml"] = `{{ fail "an old one" }}`, `{{ fail "a copy" }}`
+	gittest.Bare(t, bare, files)
 	work := gittest.Clone(t, bare)
 	gittest.Git(t, work, "tag", "-am", "first", "v1")
 	first := strings.TrimSpace(gittest.Git(t, work, "rev-parse", "HEAD"))
@@ -82,10 +85,15 @@ func TestChartsOfAGitRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	location := server.URL + "/charts.git"
+	scratch := t.TempDir()
+	git, err := newGitCharts(filepath.Join(scratch, "clones"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	newRenderer := func(password releases.Secret) *manifest.Renderer {
 		r := manifest.New(manifest.Config{
 			Sources: []manifest.Source{{URL: location, Username: "ci", Password: password}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
-			Worker: []string{self, manifest.WorkerCommand}, Git: gitCharts{},
+			Worker: []string{self, manifest.WorkerCommand}, Git: git,
 		}, slog.New(slog.DiscardHandler))
 		t.Cleanup(r.Close)
 		return r
@@ -143,6 +151,9 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	}
 	if _, err := render(newRenderer("wrong"), releases.Chart{Name: location + "?path=charts/web&tag=v1"}); releases.KindOf(err) != releases.Unavailable || !strings.Contains(err.Error(), "refuses its credentials") {
 		t.Errorf("wrong credentials: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(scratch, "clones", "*")); err != nil || len(left) > 0 {
+		t.Errorf("clones that are left: %v %v", left, err)
 	}
 	// A commit that was used needs no server; a tag may have moved.
 	down = true

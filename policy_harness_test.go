@@ -116,6 +116,9 @@ func (townRenderer) Target(m releases.Manifest, vars map[string]string) (release
 }
 
 func (townRenderer) Render(_ context.Context, t releases.Target, _ releases.Manifest, vars map[string]string) ([]releases.File, []string, error) {
+	if t.App == "unforeseen" {
+		panic("no ':' separator in digest")
+	}
 	if t.App == "broken" {
 		return nil, nil, releases.Errorf(releases.Invalid, "values.replicas: expected a number")
 	}

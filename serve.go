@@ -305,12 +305,16 @@ func (p *process) newRenderer() (*manifest.Renderer, error) {
 	if err != nil {
 		return nil, err
 	}
+	git, err := newGitCharts(filepath.Join(cache, "clones"))
+	if err != nil {
+		return nil, err
+	}
 	clusters := map[string]manifest.Cluster{}
 	for _, e := range p.config.Environments {
 		clusters[e.Name] = manifest.Cluster{KubeVersion: e.KubeVersion, APIVersions: e.APIVersions}
 	}
 	return manifest.New(manifest.Config{
-		Sources: p.config.Charts, Git: gitCharts{}, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
+		Sources: p.config.Charts, Git: git, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
 	}, p.log), nil
 }
 

@@ -188,11 +188,16 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	s.stop()
 }
 
-// TestGuessingTokensIsSlow tries many; who was let in before is not kept out by it.
+// TestGuessingTokensIsSlow tries many; who was let in before is not kept out by it, nor whose token cannot be guessed.
 func TestGuessingTokensIsSlow(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
 	s := w.start()
 	if status, text, err := s.call(http.MethodGet, "/api/artifacts", nil); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "ci"}`))
+	var fresh struct{ Token string }
+	if err != nil || status != http.StatusCreated || json.Unmarshal(text, &fresh) != nil {
 		t.Fatalf("%d %s %v", status, text, err)
 	}
 	refused, stopped := 0, 0
@@ -211,6 +216,19 @@ func TestGuessingTokensIsSlow(t *testing.T) {
 	}
 	if status, text, err := s.call(http.MethodGet, "/api/artifacts", nil); err != nil || status != http.StatusOK {
 		t.Errorf("who was let in before is kept out: %d %s %v", status, text, err)
+	}
+	if status, text, err := s.callAs(fresh.Token, http.MethodGet, "/api/artifacts", nil); err != nil || status != http.StatusOK {
+		t.Errorf("a new token is kept out: %d %s %v", status, text, err)
+	}
+	s.stop()
+	s = w.start()
+	for i := range 40 {
+		if _, _, err := s.callAs(fmt.Sprint("guess ", i), http.MethodGet, "/api/artifacts", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, text, err := s.call(http.MethodGet, "/api/artifacts", nil); err != nil || status != http.StatusTooManyRequests {
+		t.Errorf("the admin's token can be guessed as fast as one likes: %d %s %v", status, text, err)
 	}
 	s.stop()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -138,9 +139,20 @@ func (s *Service) plannable(ctx context.Context) (due []Release, err error) {
 	return due, err
 }
 
+// planSafely makes a plan. What breaks on one release's chart fails that release: it would break again after a restart, and again.
+func (s *Service) planSafely(ctx context.Context, r Release) (err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			s.log.Error("a plan broke", "release", r.ID, "panic", Redact(fmt.Sprint(broken)), "stack", string(debug.Stack()))
+			err = fmt.Errorf("GimletD broke while it planned this, and its log says where; nothing was changed (%v)", broken)
+		}
+	}()
+	return s.plan(ctx, r)
+}
+
 // planOne makes one release's plan and says how long to wait before it is tried again; 0 when it is settled.
 func (s *Service) planOne(ctx context.Context, r Release, again *retries) (wait time.Duration) {
-	err := s.plan(ctx, r)
+	err := s.planSafely(ctx, r)
 	if err == nil {
 		again.forget(r.ID)
 		return 0

@@ -256,10 +256,16 @@ func (w watcher) open(ctx context.Context) error {
 			if len(faults) >= maxDoubts || !w.doubts.due(r.ID, w.now()) {
 				continue
 			}
-			if err = w.goOn(ctx, r); err == nil {
+			moved, err := w.goOn(ctx, r)
+			if moved {
 				w.opened[name] = w.now()
+			}
+			if err == nil {
 				w.doubts.forget(r.ID)
-				break
+				if moved {
+					break
+				}
+				continue
 			}
 			w.doubts.failed(r.ID, w.now())
 			faults = append(faults, err)
@@ -269,13 +275,15 @@ func (w watcher) open(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-// goOn has a release planned again that was kept back, unless who asked for it has lost the right to.
-func (w watcher) goOn(ctx context.Context, r Release) error {
+// goOn has a release planned again that was kept back, unless who asked for it has lost the right to. moved is false when it was not
+// there to go on any more.
+func (w watcher) goOn(ctx context.Context, r Release) (moved bool, err error) {
 	denied := w.stillMay(ctx, r, time.Time{})
 	if KindOf(denied) == Unavailable {
-		return denied
+		return false, denied
 	}
-	err := w.store.Update(ctx, func(tx Tx) error {
+	err = w.store.Update(ctx, func(tx Tx) error {
+		moved = false
 		current, err := tx.Release(r.ID)
 		if err != nil || current.Status != Waiting || current.expired(w.now()) {
 			return err
@@ -284,6 +292,7 @@ func (w watcher) goOn(ctx context.Context, r Release) error {
 		if err != nil || !current.goesOn(blocks) {
 			return err
 		}
+		moved = true
 		if denied != nil {
 			return w.forsaken(tx, current)
 		}
@@ -291,10 +300,10 @@ func (w watcher) goOn(ctx context.Context, r Release) error {
 		_, err = w.move(tx, current, Proposed, "what kept it back is over ("+reasonOf(over)+"); planning again")
 		return err
 	})
-	if err == nil {
+	if moved = moved && err == nil; moved {
 		w.wake()
 	}
-	return err
+	return moved, err
 }
 
 // stillMay returns an Error unless who asked for the release has the right to now.

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// attempts bounds how often somebody may try tokens that are none. A token that was good here before is let through whatever others try
-// from the same address, which may be a proxy's.
+// attempts bounds how often somebody may try tokens that are none. One address may be everybody's, when it is a proxy's: so whatever
+// others try from it, tokens that nobody can guess are let in, and the admin's when it was good here before.
 type attempts struct {
 	mu   sync.Mutex
 	bad  map[string]*rate.Limiter   // by address
@@ -38,8 +38,8 @@ func address(r *http.Request) string {
 	return host
 }
 
-// refused reports whether the token is not even looked at.
-func (a *attempts) refused(r *http.Request, token [sha256.Size]byte) bool {
+// slowed reports whether too many were tried from there, and this token is not known to be good.
+func (a *attempts) slowed(r *http.Request, token [sha256.Size]byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.good[token] {

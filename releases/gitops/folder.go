@@ -5,17 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"regexp"
 	"strings"
 
+	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/go-git/go-git/v5/storage"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
@@ -46,7 +51,7 @@ func (f Folder) auth() transport.AuthMethod {
 	return &githttp.BasicAuth{Username: f.Username, Password: f.Password}
 }
 
-func (f Folder) remote(storage *memory.Storage) *git.Remote {
+func (f Folder) remote(storage storage.Storer) *git.Remote {
 	return git.NewRemote(storage, &config.RemoteConfig{Name: "origin", URLs: []string{f.URL}})
 }
 
@@ -84,21 +89,20 @@ func (f Folder) Resolve(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("%s: %w", strings.TrimSuffix(wanted[len(wanted)-1], "^{}"), ErrNoRef)
 }
 
-// Read returns the folder's files at a commit.
-func (f Folder) Read(ctx context.Context, commit string) (map[string][]byte, error) {
-	storage := memory.NewStorage()
-	remote := f.remote(storage)
-	exact := config.RefSpec(commit + ":refs/heads/wanted")
-	err := remote.FetchContext(ctx, &git.FetchOptions{RefSpecs: []config.RefSpec{exact}, Depth: 1, Tags: git.NoTags, Auth: f.auth()})
-	if errors.Is(err, git.ErrExactSHA1NotSupported) || errors.As(err, new(git.NoMatchingRefSpecError)) { // the remote gives whole branches only
-		err = remote.FetchContext(ctx, &git.FetchOptions{RefSpecs: []config.RefSpec{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}, Auth: f.auth()})
-	}
-	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
+// Read returns the folder's files at a commit. The repository around it, which may be large, is kept in a folder of its own in scratch
+// meanwhile: in memory it could end the process.
+func (f Folder) Read(ctx context.Context, commit, scratch string) (map[string][]byte, error) {
+	dir, err := os.MkdirTemp(scratch, "clone-")
+	if err != nil {
 		return nil, err
 	}
-	at, err := object.GetCommit(storage, plumbing.NewHash(commit))
+	defer func() { _ = os.RemoveAll(dir) }()
+	const cached, large = 16 * cache.MiByte, 1 << 20
+	store := filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(cached), filesystem.Options{LargeObjectThreshold: large})
+	defer func() { _ = store.Close() }()
+	at, err := f.fetch(ctx, store, commit)
 	if err != nil {
-		return nil, fmt.Errorf("commit %s: %w", commit, ErrNoRef)
+		return nil, err
 	}
 	tree, err := at.Tree()
 	if err != nil {
@@ -110,6 +114,32 @@ func (f Folder) Read(ctx context.Context, commit string) (map[string][]byte, err
 		}
 	}
 	return filesIn(tree)
+}
+
+// fetch gets the commit with as little else as the remote lets one: hosts that give no commit by its name give the branch or tag, and
+// only when that has moved on is everything fetched.
+func (f Folder) fetch(ctx context.Context, store storage.Storer, commit string) (at *object.Commit, err error) {
+	attempts := []git.FetchOptions{{RefSpecs: []config.RefSpec{config.RefSpec(commit + ":refs/heads/wanted")}, Depth: 1}}
+	switch {
+	case f.Tag != "":
+		attempts = append(attempts, git.FetchOptions{RefSpecs: []config.RefSpec{config.RefSpec("+refs/tags/" + f.Tag + ":refs/tags/wanted")}, Depth: 1})
+	case f.Branch != "":
+		attempts = append(attempts, git.FetchOptions{RefSpecs: []config.RefSpec{config.RefSpec("+refs/heads/" + f.Branch + ":refs/heads/wanted")}, Depth: 1})
+	}
+	attempts = append(attempts, git.FetchOptions{RefSpecs: []config.RefSpec{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}})
+	for _, options := range attempts {
+		options.Auth, options.Tags = f.auth(), git.NoTags
+		err := f.remote(store).FetchContext(ctx, &options)
+		switch {
+		case errors.Is(err, git.ErrExactSHA1NotSupported), errors.As(err, new(git.NoMatchingRefSpecError)), errors.Is(err, git.NoErrAlreadyUpToDate):
+		case err != nil:
+			return nil, err
+		}
+		if at, err = object.GetCommit(store, plumbing.NewHash(commit)); err == nil {
+			return at, nil
+		}
+	}
+	return nil, fmt.Errorf("commit %s: %w", commit, ErrNoRef)
 }
 
 func filesIn(tree *object.Tree) (map[string][]byte, error) {

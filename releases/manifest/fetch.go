@@ -69,6 +69,7 @@ type charts struct {
 	dir     string
 	sources map[string]*repository
 	git     GitReader
+	cloning chan struct{} // holds one when a repository is read
 	log     *slog.Logger
 }
 
@@ -89,7 +90,7 @@ type repository struct {
 }
 
 func newCharts(dir string, sources []Source, log *slog.Logger) *charts {
-	c := &charts{dir: dir, sources: map[string]*repository{}, log: log}
+	c := &charts{dir: dir, cloning: make(chan struct{}, 1), sources: map[string]*repository{}, log: log}
 	client := &http.Client{Timeout: fetchWithin, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > 5 {
 			return errors.New("too many redirects")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io/fs"
 	"maps"
 	"net/url"
 	"path"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"gimletd/releases"
+
+	"helm.sh/helm/v3/pkg/ignore"
 )
 
 // Charts in git repositories: https://host/x.git?path=/charts/p/&sha=|tag=|branch=
@@ -55,6 +58,12 @@ func (c *charts) locateGit(ctx context.Context, want releases.Chart) (string, er
 		return "", releases.Errorf(releases.Invalid, "chart.version: a chart in git has the version of its commit; name it by sha, tag or branch")
 	}
 	f.Username, f.Password = source.Username, source.Password
+	select { // one at a time: who waits finds what another has fetched
+	case c.cloning <- struct{}{}:
+		defer func() { <-c.cloning }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
 	commit, err := c.git.Resolve(ctx, f)
@@ -71,6 +80,9 @@ func (c *charts) locateGit(ctx context.Context, want releases.Chart) (string, er
 	}
 	if _, ok := files["Chart.yaml"]; !ok {
 		return "", releases.Errorf(releases.NotFound, "chart %s: there is no Chart.yaml in that folder", want.Name)
+	}
+	if files, err = withoutIgnored(files); err != nil {
+		return "", releases.Wrap(releases.Invalid, err, "chart %s: its .helmignore cannot be read", want.Name)
 	}
 	archive, err := pack(files)
 	if err != nil {
@@ -130,6 +142,39 @@ func readGitFolder(name string) (f GitFolder, fault string) {
 	f.URL = u.String()
 	return f, ""
 }
+
+// withoutIgnored leaves out what Helm leaves out of a folder. https://helm.sh/docs/chart_template_guide/helm_ignore_file/
+func withoutIgnored(files map[string][]byte) (map[string][]byte, error) {
+	rules := ignore.Empty()
+	if text, ok := files[ignore.HelmIgnore]; ok {
+		var err error
+		if rules, err = ignore.Parse(bytes.NewReader(text)); err != nil {
+			return nil, err
+		}
+	}
+	rules.AddDefaults()
+	left := map[string][]byte{}
+	for name, content := range files {
+		ignored := rules.Ignore(name, inFolder{name: path.Base(name)})
+		for dir := path.Dir(name); dir != "." && !ignored; dir = path.Dir(dir) {
+			ignored = rules.Ignore(dir, inFolder{name: path.Base(dir), dir: true})
+		}
+		if !ignored {
+			left[name] = content
+		}
+	}
+	return left, nil
+}
+
+// inFolder is what the rules ask of a file.
+type inFolder struct {
+	fs.FileInfo
+	name string
+	dir  bool
+}
+
+func (f inFolder) Name() string { return f.name }
+func (f inFolder) IsDir() bool  { return f.dir }
 
 // pack makes a chart's archive, the same of the same files.
 func pack(files map[string][]byte) ([]byte, error) {
