@@ -357,3 +357,26 @@ func TestExitStatuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzConfig reads configurations that nobody has written. What is accepted can be used, and what is not says where.
+func FuzzConfig(f *testing.F) {
+	example, err := os.ReadFile("config.example.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(example)
+	f.Add([]byte("gitops: {main: {url: /x}}\nenvironments: [{name: staging}]\n"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parseConfig("c.yaml", text, environment(nil))
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "c.yaml") {
+				t.Errorf("where is that? %q", err)
+			}
+			return
+		}
+		if _, err := c.environments(); err != nil {
+			t.Errorf("it was accepted: %v", err)
+		}
+	})
+}

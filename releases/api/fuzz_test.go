@@ -1,11 +1,15 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"gimletd/releases"
 )
@@ -25,6 +29,37 @@ func FuzzFluxEvent(f *testing.F) {
 			t.Errorf("%s is said to be of commit %q", body, commit)
 		}
 	})
+}
+
+// FuzzToken has headers and tokens that nobody has made. None of them lets anybody in.
+func FuzzToken(f *testing.F) {
+	f.Add("Bearer gimletd_abc")
+	f.Add("bearer eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2NpLmV4YW1wbGUifQ.")
+	f.Add("Bearer a.eyJpc3MiOiJodHRwczovL2NpLmV4YW1wbGUifQ.c")
+	f.Add("Basic YTpi")
+	down := &http.Client{Transport: refusing{}}
+	s := New(nobodysTokens{}, Config{AdminToken: "only this", Issuers: []Issuer{{Name: "ci", URL: "https://ci.example", Audience: "us", Claim: "repository"}}}, nil, slog.New(slog.DiscardHandler))
+	f.Fuzz(func(t *testing.T, header string) {
+		s.issuers = newIssuers(s.config.Issuers, down, time.Now)
+		s.attempts = newAttempts()
+		r := &http.Request{URL: &url.URL{Path: "/api/status"}, Header: http.Header{"Authorization": {header}}, RemoteAddr: "127.0.0.1:1"}
+		actor, err := s.authenticate(r)
+		if _, token, _ := strings.Cut(header, " "); err == nil && token != "only this" {
+			t.Errorf("%q is %+v", header, actor)
+		}
+	})
+}
+
+// refusing is an issuer that is away.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+
+// nobodysTokens are none.
+type nobodysTokens struct{ Service }
+
+func (nobodysTokens) TokenOf(context.Context, string) (*releases.Token, error) {
+	return nil, releases.Errorf(releases.NotAllowed, "the token is not known")
 }
 
 // FuzzHooks has git hosts' calls that are signed say anything.

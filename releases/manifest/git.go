@@ -103,7 +103,7 @@ func readGitFolder(name string) (f GitFolder, fault string) {
 		return f, "it is not a URL"
 	}
 	switch {
-	case u.Scheme != "https" && u.Scheme != "http":
+	case (u.Scheme != "https" && u.Scheme != "http") || u.Host == "":
 		return f, "a git repository is named by https://"
 	case u.User != nil:
 		return f, "it has credentials in it; the configuration has them"
@@ -138,7 +138,7 @@ func readGitFolder(name string) (f GitFolder, fault string) {
 	if named > 1 {
 		return f, "one of sha, tag and branch"
 	}
-	u.RawQuery = ""
+	u.RawQuery, u.ForceQuery = "", false
 	f.URL = u.String()
 	return f, ""
 }
