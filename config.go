@@ -342,16 +342,18 @@ func (s ServerConfig) validateOIDC(add addFault) {
 			add(at+".issuer", "%q is there already", o.Issuer)
 		}
 		if o.Audience == "" {
-			add(at+".audience", "missing: what tokens are for, or those for somebody else would be taken, too")
+			add(at+".audience", "missing; without what tokens are for, those for somebody else would be taken, too")
 		}
 		if o.Claim == "" {
-			add(at+".claim", "missing: the claim that names the source repository (GitHub: repository, GitLab: project_path)")
+			add(at+".claim", "missing; which claim names the source repository? (repository with GitHub, project_path with GitLab)")
 		}
 		if len(o.Repositories) == 0 {
-			add(at+".repositories", "missing: globs of yours, such as acme/*, or the runs of everybody in the world would be let in")
+			add(at+".repositories", "missing; without globs of yours, such as acme/*, the runs of everybody in the world would be let in")
 		}
-		if _, err := releases.NewGlobs(o.Repositories); err != nil {
-			add(at+".repositories", "%s", err)
+		for j, glob := range o.Repositories {
+			if err := releases.CheckGlob(glob); err != nil {
+				add(fmt.Sprintf("%s.repositories[%d]", at, j), "%v", err)
+			}
 		}
 	}
 }

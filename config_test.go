@@ -232,7 +232,7 @@ notify: {owner: "discord:role:1"}
 			`c.yaml:5: server.oidc[1].repositories: missing`,
 			`c.yaml:6: server.oidc[2].name: "a" is not a name`,
 			`c.yaml:6: server.oidc[2].issuer: "https://ci.example" is there already`,
-			`c.yaml:6: server.oidc[2].repositories: [0]: bad glob "["`,
+			`c.yaml:6: server.oidc[2].repositories[0]: bad glob "["`,
 		}},
 		{"a missing secret", "gitops: {main: {url: /x}}\nserver:\n  adminTokenFile: /nope\nenvironments: [{name: staging}]\n", []string{"c.yaml:3: server.adminTokenFile: open /nope: no such file"}},
 		{"two environments in one place", "gitops: {main: {url: /x}}\nenvironments: [{name: a}, {name: b, path: a}]\n", []string{"c.yaml:2: environments[1].path: is inside or around the folder of a"}},
