@@ -121,6 +121,22 @@ const (
 	Bad     Tone = "bad"
 )
 
+// Symbol says by a picture what the title says by a word.
+func (t Tone) Symbol() string {
+	switch t {
+	case Working:
+		return "⏳"
+	case Good:
+		return "✅"
+	case Warning:
+		return "⚠️"
+	case Bad:
+		return "❌"
+	case Neutral:
+	}
+	return "🔹"
+}
+
 // Ref is where a message was sent, for edits and threads.
 type Ref struct {
 	Channel Channel `json:"channel"`

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"gimletd/bot"
 
@@ -53,43 +52,34 @@ type CheckOptions struct {
 // Check proves the configuration against Discord: the token, the server, the channels and what the bot may there, the roles, the
 // way in, and with one self-test message, which it posts and edits, the way out. Each finding is reported as soon as it is known.
 func (d *Discord) Check(ctx context.Context, o CheckOptions, report func(bot.Finding)) (good bool) {
-	good = true
-	say := func(err error, what, next string) bool {
-		if err != nil {
-			good = false
-			report(bot.Finding{What: fmt.Sprintf("%s: %v", what, err), Next: next})
-			return false
-		}
-		report(bot.Finding{OK: true, What: what})
-		return true
-	}
-	say(d.identify(ctx), "the bot token is the application's, and its settings fit", "copy the token from the application's page Bot (Reset Token), the Application ID and the Public Key from General Information")
+	list := bot.Checklist{Report: report}
+	list.Check(d.identify(ctx), "the bot token is the application's, and its settings fit", "copy the token from the application's page Bot (Reset Token), the Application ID and the Public Key from General Information")
 	if !d.isIdentified() {
 		return false
 	}
 	invite := "invite the bot: " + Invitation(d.config.ApplicationID, d.config.GuildID)
-	if !say(d.get(ctx, "guilds/"+d.config.GuildID, nil), "the bot is in the server", invite) {
+	if !list.Check(d.get(ctx, "guilds/"+d.config.GuildID, nil), "the bot is in the server", invite) {
 		return false
 	}
 	for _, c := range d.config.Channels {
-		say(d.checkChannel(ctx, c), "can do its work in "+string(c), "give its role what is missing in the channel's permissions, or "+invite)
+		list.Check(d.checkChannel(ctx, c), "can do its work in "+string(c), "give its role what is missing in the channel's permissions, or "+invite)
 	}
 	for _, role := range o.Roles {
 		members, err := d.Members(ctx, role)
-		say(err, fmt.Sprintf("discord:%s has %d members", role, len(members)), "copy the role's id (Developer Mode, Server Settings, Roles, ⋮, Copy Role ID) into the configuration's roles")
+		list.Check(err, fmt.Sprintf("discord:%s has %d members", role, len(members)), "copy the role's id (Developer Mode, Server Settings, Roles, ⋮, Copy Role ID) into the configuration's roles")
 	}
-	say(d.checkIntent(ctx), "the members of roles can be listed", "switch Server Members Intent on (Bot, Privileged Gateway Intents); without it rights work, but reminders go only to people who have spoken to the bot")
-	say(d.checkCommands(ctx), "the commands are registered", "run `gimletd discord register`, or start the server, which does the same")
+	list.Check(d.checkIntent(ctx), "the members of roles can be listed", "switch Server Members Intent on (Bot, Privileged Gateway Intents); without it rights work, but reminders go only to people who have spoken to the bot")
+	list.Check(d.checkCommands(ctx), "the commands are registered", "run `gimletd discord register`, or start the server, which does the same")
 	if d.gateway() {
-		say(d.checkGateway(ctx), "the gateway takes connections", "wait until tomorrow, and find out what connects so often")
+		list.Check(d.checkGateway(ctx), "the gateway takes connections", "wait until tomorrow, and find out what connects so often")
 	} else {
-		say(d.checkEndpoint(ctx, o.PublicURL), "Discord calls "+endpoint(o.PublicURL)+", and what is not signed is refused",
+		list.Check(d.checkEndpoint(ctx, o.PublicURL), "Discord calls "+endpoint(o.PublicURL)+", and what is not signed is refused",
 			"start the server, make server.publicURL reach it, and put that address into Interactions Endpoint URL (General Information)")
 	}
 	if o.TestIn != "" {
-		say(d.selfTest(ctx, o.TestIn), "a self-test message was posted and edited in "+string(o.TestIn), invite)
+		list.Check(bot.SelfTest(ctx, d, o.TestIn, d.now()), "a self-test message was posted and edited in "+string(o.TestIn), invite)
 	}
-	return good
+	return !list.Failed
 }
 
 // checkChannel looks at what the bot may in a channel.
@@ -205,15 +195,4 @@ func (d *Discord) checkEndpoint(ctx context.Context, publicURL string) error {
 		return fmt.Errorf("the application's Interactions Endpoint URL is %q", app.Endpoint)
 	}
 	return nil
-}
-
-// selfTest posts a message and changes it, as every release does.
-func (d *Discord) selfTest(ctx context.Context, channel bot.Channel) error {
-	m := bot.Message{Title: "Self-test of GimletD", Tone: bot.Working, Body: "If this stays, messages can be posted and not changed."}
-	ref, err := d.Send(ctx, bot.Post{Channel: channel, Message: m, Key: "self-test/" + d.now().UTC().Format(time.RFC3339Nano)})
-	if err != nil {
-		return err
-	}
-	m.Tone, m.Body = bot.Good, "Messages can be posted and changed here. Try /gimlet whoami."
-	return d.Edit(ctx, ref, m)
 }

@@ -44,12 +44,11 @@ type Discord struct {
 	client *http.Client
 	now    func() time.Time
 	log    *slog.Logger
-	beat   func(loop string, fault error)
+	link   *bot.Link
 
 	receiver  bot.Receiver
 	handler   bot.Handler
 	completer bot.Completer
-	busy      sync.WaitGroup
 
 	limits  *limits
 	silence time.Duration // after which a gateway connection is taken to be dead
@@ -64,26 +63,26 @@ type Discord struct {
 
 	mu         sync.Mutex
 	self       string // the bot's user id
-	broken     error  // what is wrong with the gateway
 	identified chan struct{}
 }
 
 // Limits of background work.
 const (
-	doubleClick   = 3 * time.Second
-	threadsFor    = 24 * time.Hour
-	nonceFor      = time.Hour // longer than Discord remembers one
-	identifyEvery = 5 * time.Minute
-	identifyWait  = 2 * time.Second
-	retryIdentity = 5 * time.Second
-	beatEvery     = 20 * time.Second
-	finishWithin  = 5 * time.Second
+	doubleClick  = 3 * time.Second
+	threadsFor   = 24 * time.Hour
+	nonceFor     = time.Hour // longer than Discord remembers one
+	identifyWait = 2 * time.Second
 )
 
 // New makes a Discord. beat is told, at each sign of life of a loop, what keeps it from its work, if anything.
 func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(loop string, fault error)) *Discord {
+	log = log.With("component", Platform)
+	way := Platform + " gateway"
+	if len(c.PublicKey) > 0 {
+		way = ""
+	}
 	return &Discord{
-		config: c, client: client, now: now, log: log.With("component", "discord"), beat: beat, limits: newLimits(now), silence: silence, identified: make(chan struct{}), broken: errors.New("not connected yet"),
+		link: bot.NewLink(Platform, way, beat, log), config: c, client: client, now: now, log: log, limits: newLimits(now), silence: silence, identified: make(chan struct{}),
 		replays: bot.Seen{Lifetime: 2 * maxSkew}, clicks: bot.Seen{Lifetime: doubleClick}, threads: bot.Seen{Lifetime: threadsFor}, gone: bot.Seen{Lifetime: nonceFor},
 	}
 }
@@ -99,65 +98,20 @@ func (d *Discord) gateway() bool { return len(d.config.PublicKey) == 0 }
 
 // Run keeps the connection until the context ends.
 func (d *Discord) Run(ctx context.Context) error {
-	defer d.finish()
 	if d.gateway() {
-		d.busy.Go(func() { d.listen(ctx) })
+		d.link.Go(func() { d.listen(ctx) })
 	}
 	registered := false
-	for {
+	d.link.Keep(ctx, func(ctx context.Context) error {
 		err := d.identify(ctx)
 		if d.isIdentified() && !registered {
 			failed := d.Register(ctx)
 			registered = failed == nil
 			err = errors.Join(err, failed)
 		}
-		d.beats(err)
-		wait := identifyEvery
-		if err != nil {
-			wait = retryIdentity
-			if ctx.Err() == nil {
-				d.log.Warn("not all is well with Discord", "err", err)
-			}
-		}
-		if !d.wait(ctx, wait, err) {
-			return nil
-		}
-	}
-}
-
-// wait gives signs of life until the time is over; false means the context is.
-func (d *Discord) wait(ctx context.Context, span time.Duration, fault error) bool {
-	for span > 0 {
-		step := min(span, beatEvery)
-		select {
-		case <-time.After(step):
-		case <-ctx.Done():
-			return false
-		}
-		span -= step
-		d.beats(fault)
-	}
-	return true
-}
-
-// beats gives a sign of life, for the gateway with what keeps that from its work.
-func (d *Discord) beats(fault error) {
-	d.beat(Platform, fault)
-	if !d.gateway() {
-		return
-	}
-	d.mu.Lock()
-	broken := d.broken
-	d.mu.Unlock()
-	d.beat(Platform+" gateway", broken)
-}
-
-// gatewayIs remembers how the gateway connection is.
-func (d *Discord) gatewayIs(broken error) {
-	d.mu.Lock()
-	d.broken = broken
-	d.mu.Unlock()
-	d.beat(Platform+" gateway", broken)
+		return err
+	})
+	return nil
 }
 
 // identify learns who the bot is, and that the token is that of the application.
@@ -222,16 +176,6 @@ func (d *Discord) isIdentified() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// finish waits a little for what is in hand.
-func (d *Discord) finish() {
-	done := make(chan struct{})
-	go func() { d.busy.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(finishWithin):
 	}
 }
 

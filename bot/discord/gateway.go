@@ -57,7 +57,7 @@ func (d *Discord) listen(ctx context.Context) {
 			wait = lastWait
 		}
 		err = errors.New(bot.Cut(bot.Clean(err.Error()), maxFault)) // it may hold a whole page
-		d.gatewayIs(fmt.Errorf("no gateway connection: %w", err))
+		d.link.Connected(fmt.Errorf("no gateway connection: %w", err))
 		d.log.Warn("the gateway connection ended", "err", err)
 		if d.now().Sub(began) > steady {
 			wait = firstWait
@@ -124,7 +124,7 @@ func (d *Discord) connect(ctx context.Context, s *discordgo.Session) error {
 		return ctx.Err()
 	}
 	line.patience.Store(int64(d.silence))
-	d.gatewayIs(nil)
+	d.link.Connected(nil)
 	d.log.Info("connected to Discord's gateway")
 	select {
 	case <-ended:
@@ -140,7 +140,7 @@ func (d *Discord) event(ctx context.Context, e *discordgo.Event) {
 		return
 	}
 	raw := append(json.RawMessage(nil), e.RawData...)
-	d.busy.Go(func() {
+	d.link.Go(func() {
 		ctx := context.WithoutCancel(ctx)
 		a, i, err := d.safely(ctx, raw)
 		if err != nil {

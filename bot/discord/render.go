@@ -46,22 +46,6 @@ type reference struct {
 	Fail    bool   `json:"fail_if_not_exists"`
 }
 
-// symbols say by a picture what the title says by a word.
-func symbol(t bot.Tone) string {
-	switch t {
-	case bot.Working:
-		return "⏳"
-	case bot.Good:
-		return "✅"
-	case bot.Warning:
-		return "⚠️"
-	case bot.Bad:
-		return "❌"
-	case bot.Neutral:
-	}
-	return "🔹"
-}
-
 func colour(t bot.Tone) int {
 	const blue, green, amber, red, grey = 0x3b82f6, 0x2f9e6e, 0xe0a100, 0xd64545, 0x8d96a0
 	switch t {
@@ -129,7 +113,7 @@ func render(m bot.Message, key string) payload {
 	}
 	p := payload{Components: rows(m.Buttons, &s), AllowedMentions: &discordgo.MessageAllowedMentions{Parse: []discordgo.AllowedMentionType{}}, Embeds: []*discordgo.MessageEmbed{}}
 	p.Content = p.mention(m.Mentions)
-	p.Content = symbol(m.Tone) + " **" + fit(bot.Clean(m.Title), maxContent-utf8.RuneCountInString(p.Content)-10) + "**" + p.Content
+	p.Content = m.Tone.Symbol() + " **" + fit(bot.Clean(m.Title), maxContent-utf8.RuneCountInString(p.Content)-10) + "**" + p.Content
 	e := embed(m)
 	if e == nil && len(s.Asks)+len(s.Words) > 0 {
 		e = &discordgo.MessageEmbed{Color: colour(m.Tone), Description: "\u200b"} // something has to be there that can remember

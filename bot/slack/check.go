@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gimletd/bot"
 
@@ -29,37 +28,28 @@ type CheckOptions struct {
 // Check proves the configuration against Slack: the token and its scopes, the channels and groups, the way in, and with
 // one self-test message, which it posts and edits, the way out. Each finding is reported as soon as it is known.
 func (s *Slack) Check(ctx context.Context, o CheckOptions, report func(bot.Finding)) (good bool) {
-	good = true
-	say := func(err error, what, next string) bool {
-		if err != nil {
-			good = false
-			report(bot.Finding{What: fmt.Sprintf("%s: %v", what, err), Next: next})
-			return false
-		}
-		report(bot.Finding{OK: true, What: what})
-		return true
-	}
-	if !say(s.identify(ctx), "the bot token works", "copy the Bot User OAuth Token (xoxb-…) from the app's settings, OAuth & Permissions") {
+	list := bot.Checklist{Report: report}
+	if !list.Check(s.identify(ctx), "the bot token works", "copy the Bot User OAuth Token (xoxb-…) from the app's settings, OAuth & Permissions") {
 		return false
 	}
-	say(s.checkScopes(ctx), "all scopes are granted", "paste the output of `gimletd slack manifest` into the app's settings, App Manifest, and install the app again")
+	list.Check(s.checkScopes(ctx), "all scopes are granted", "paste the output of `gimletd slack manifest` into the app's settings, App Manifest, and install the app again")
 	for _, channel := range s.config.Channels {
-		say(s.checkChannel(ctx, channel), "can post in "+string(channel), "invite the bot there: /invite @GimletD")
+		list.Check(s.checkChannel(ctx, channel), "can post in "+string(channel), "invite the bot there: /invite @GimletD")
 	}
 	for _, group := range o.Groups {
 		members, err := s.members(ctx, group, s.now())
-		say(err, fmt.Sprintf("user group %s has %d members", group, len(members)), "correct the name in the configuration's roles, or make the group in Slack")
+		list.Check(err, fmt.Sprintf("user group %s has %d members", group, len(members)), "correct the name in the configuration's roles, or make the group in Slack")
 	}
 	if s.config.AppToken != "" {
-		say(s.checkSocket(ctx), "Socket Mode can be opened", "make an app-level token with connections:write (Basic Information, App-Level Tokens) and enable Socket Mode")
+		list.Check(s.checkSocket(ctx), "Socket Mode can be opened", "make an app-level token with connections:write (Basic Information, App-Level Tokens) and enable Socket Mode")
 	} else {
-		say(s.checkSignature(ctx, o.PublicURL), "the server at "+o.PublicURL+" takes what is signed with the signing secret, and nothing else",
+		list.Check(s.checkSignature(ctx, o.PublicURL), "the server at "+o.PublicURL+" takes what is signed with the signing secret, and nothing else",
 			"start the server, make server.publicURL reach it, and copy the Signing Secret from Basic Information")
 	}
 	if o.TestIn != "" {
-		say(s.selfTest(ctx, o.TestIn), "a self-test message was posted and edited in "+string(o.TestIn), "invite the bot there: /invite @GimletD")
+		list.Check(bot.SelfTest(ctx, s, o.TestIn, s.now()), "a self-test message was posted and edited in "+string(o.TestIn), "invite the bot there: /invite @GimletD")
 	}
-	return good
+	return !list.Failed
 }
 
 func (s *Slack) checkScopes(ctx context.Context) error {
@@ -158,15 +148,4 @@ func (s *Slack) checkSignature(ctx context.Context, publicURL string) error {
 		}
 	}
 	return nil
-}
-
-// selfTest posts a message and changes it, as every release does.
-func (s *Slack) selfTest(ctx context.Context, channel bot.Channel) error {
-	m := bot.Message{Title: "Self-test of GimletD", Tone: bot.Working, Body: "If this stays, messages can be posted and not changed."}
-	ref, err := s.Send(ctx, bot.Post{Channel: channel, Message: m, Key: "self-test/" + s.now().UTC().Format(time.RFC3339Nano)})
-	if err != nil {
-		return err
-	}
-	m.Tone, m.Body = bot.Good, "Messages can be posted and changed here. Try /gimlet whoami."
-	return s.Edit(ctx, ref, m)
 }

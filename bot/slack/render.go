@@ -40,22 +40,6 @@ func (s *Slack) render(ctx context.Context) render {
 // aboutPrefix begins the id of the block that says what a message is about.
 const aboutPrefix = "about:"
 
-// symbols say by a picture what the title says by a word.
-func symbol(t bot.Tone) string {
-	switch t {
-	case bot.Working:
-		return "⏳"
-	case bot.Good:
-		return "✅"
-	case bot.Warning:
-		return "⚠️"
-	case bot.Bad:
-		return "❌"
-	case bot.Neutral:
-	}
-	return "🔹"
-}
-
 // escape makes a text harmless in mrkdwn: nothing in it can mention, link or page.
 // https://docs.slack.dev/messaging/formatting-message-text#escaping
 func escape(text string) string {
@@ -78,7 +62,7 @@ func fit(text string, most int) string {
 
 // fallback is the message for notifications and screen readers.
 func fallback(m bot.Message) string {
-	text := symbol(m.Tone) + " " + bot.Clean(m.Title)
+	text := m.Tone.Symbol() + " " + bot.Clean(m.Title)
 	if m.Body != "" {
 		text += "\n" + bot.CleanLines(m.Body)
 	}
@@ -86,7 +70,7 @@ func fallback(m bot.Message) string {
 }
 
 func (r render) blocks(m bot.Message) []slack.Block {
-	title := "*" + fit(symbol(m.Tone)+" "+bot.Clean(m.Title), maxSection-2) + "*"
+	title := "*" + fit(m.Tone.Symbol()+" "+bot.Clean(m.Title), maxSection-2) + "*"
 	blocks := []slack.Block{section(title)}
 	blocks = append(blocks, fields(m.Fields)...)
 	if body := bot.CleanLines(m.Body); strings.TrimSpace(body) != "" {

@@ -39,12 +39,11 @@ type Slack struct {
 	client *http.Client
 	now    func() time.Time
 	log    *slog.Logger
-	beat   func(loop string, fault error)
+	link   *bot.Link
 
 	receiver  bot.Receiver
 	handler   bot.Handler
 	completer bot.Completer
-	busy      sync.WaitGroup
 
 	limits    *limits
 	channels  channelNames
@@ -56,7 +55,6 @@ type Slack struct {
 
 	mu         sync.Mutex
 	identity   identity
-	broken     error         // what is wrong with the socket
 	identified chan struct{} // closed once the identity is known
 }
 
@@ -65,8 +63,13 @@ type identity struct{ team, app, bot, url string }
 
 // New makes a Slack. beat is told, at each sign of life of a loop, what keeps it from its work, if anything.
 func New(c Config, client *http.Client, now func() time.Time, log *slog.Logger, beat func(loop string, fault error)) *Slack {
+	log = log.With("component", Platform)
+	way := ""
+	if c.AppToken != "" {
+		way = Platform + " socket"
+	}
 	s := &Slack{
-		config: c, client: client, now: now, log: log.With("component", "slack"), beat: beat,
+		link: bot.NewLink(Platform, way, beat, log), config: c, client: client, now: now, log: log,
 		limits: newLimits(now), identified: make(chan struct{}),
 		replays: bot.Seen{Lifetime: replayWindow}, clicks: bot.Seen{Lifetime: doubleClick}, responses: responses{urls: map[string]responseURL{}},
 	}
@@ -89,71 +92,22 @@ const (
 	replayWindow  = 10 * time.Minute
 	doubleClick   = 3 * time.Second
 	backgroundFor = time.Minute
-	identifyEvery = 5 * time.Minute
 	identifyWait  = 2 * time.Second // for what comes before the identity is known
-	beatEvery     = 20 * time.Second
-	finishWithin  = 5 * time.Second
-	retryIdentity = 5 * time.Second
 )
 
 // Run keeps the connection until the context ends.
 func (s *Slack) Run(ctx context.Context) error {
-	defer s.finish()
 	if s.config.AppToken != "" {
-		s.busy.Go(func() { s.socket(ctx) })
+		s.link.Go(func() { s.socket(ctx) })
 	}
-	for {
+	s.link.Keep(ctx, func(ctx context.Context) error {
 		err := s.identify(ctx)
 		if err == nil {
 			err = s.channels.resolve(ctx, s)
 		}
-		s.beats(err)
-		wait := identifyEvery
-		if err != nil {
-			wait = retryIdentity
-			if ctx.Err() == nil {
-				s.log.Warn("Slack cannot be reached", "err", err)
-			}
-		}
-		if !s.wait(ctx, wait, err) {
-			return nil
-		}
-	}
-}
-
-// wait gives signs of life until the time is over; false means the context is.
-func (s *Slack) wait(ctx context.Context, d time.Duration, fault error) bool {
-	for d > 0 {
-		step := min(d, beatEvery)
-		select {
-		case <-time.After(step):
-		case <-ctx.Done():
-			return false
-		}
-		d -= step
-		s.beats(fault)
-	}
-	return true
-}
-
-// beats gives a sign of life for the connection, and for the socket with what keeps that from its work.
-func (s *Slack) beats(fault error) {
-	s.beat(Platform, fault)
-	if s.config.AppToken == "" {
-		return
-	}
-	s.mu.Lock()
-	broken := s.broken
-	s.mu.Unlock()
-	s.beat(Platform+" socket", broken)
-}
-
-// socketIs remembers how the Socket Mode connection is.
-func (s *Slack) socketIs(broken error) {
-	s.mu.Lock()
-	s.broken = broken
-	s.mu.Unlock()
-	s.beat(Platform+" socket", broken)
+		return err
+	})
+	return nil
 }
 
 // identify learns whose token it is, so that payloads of others are refused.
@@ -207,20 +161,10 @@ func (s *Slack) whoami() identity {
 	return s.identity
 }
 
-// finish waits a little for what is in hand.
-func (s *Slack) finish() {
-	done := make(chan struct{})
-	go func() { s.busy.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(finishWithin):
-	}
-}
-
 // background runs something that outlives the call that asked for it.
 func (s *Slack) background(ctx context.Context, what string, do func(ctx context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backgroundFor)
-	s.busy.Go(func() {
+	s.link.Go(func() {
 		defer cancel()
 		defer s.survive(what)
 		if err := do(ctx); err != nil {

@@ -28,7 +28,7 @@ func (s *Slack) socket(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.socketIs(fmt.Errorf("the Socket Mode connection ended: %w", err))
+		s.link.Connected(fmt.Errorf("the Socket Mode connection ended: %w", err))
 		s.log.Warn("the Socket Mode connection ended", "err", err)
 		if s.now().Sub(began) > last {
 			wait = first
@@ -46,7 +46,7 @@ func (s *Slack) serve(ctx context.Context, client *socketmode.Client, stop func(
 	for {
 		select {
 		case e := <-client.Events:
-			s.busy.Go(func() { s.envelope(ctx, client, e, stop) })
+			s.link.Go(func() { s.envelope(ctx, client, e, stop) })
 		case <-ctx.Done():
 			return
 		}
@@ -56,11 +56,11 @@ func (s *Slack) serve(ctx context.Context, client *socketmode.Client, stop func(
 // envelope handles one event and acknowledges it. What is not acknowledged comes again, or Slack tells the person.
 func (s *Slack) envelope(ctx context.Context, client *socketmode.Client, e socketmode.Event, giveUp func()) {
 	if e.Type == socketmode.EventTypeConnected {
-		s.socketIs(nil)
+		s.link.Connected(nil)
 		s.log.Info("connected to Slack by Socket Mode")
 	}
 	if failed, ok := e.Data.(*slack.ConnectionErrorEvent); ok {
-		s.socketIs(fmt.Errorf("no Socket Mode connection: %w", failed.ErrorObj))
+		s.link.Connected(fmt.Errorf("no Socket Mode connection: %w", failed.ErrorObj))
 		s.log.Warn("no Socket Mode connection", "err", failed.ErrorObj)
 		if failed.Backoff > longestBackoff {
 			giveUp() // the library would wait ever longer; a new connection begins at once
