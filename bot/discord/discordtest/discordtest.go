@@ -16,12 +16,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-)
 
-// Reporter is told what the app does wrong. A testing.TB is one.
-type Reporter interface {
-	Errorf(format string, args ...any)
-}
+	"gimletd/bot/bottest"
+)
 
 // The token and ids of the application and its server.
 const (
@@ -33,14 +30,15 @@ const (
 
 // Server is a Discord with one server (guild) and one application in it.
 type Server struct {
-	reporter Reporter
+	bottest.Bell
+
+	reporter bottest.Reporter
 	mux      *http.ServeMux
 	url      string // with a slash at the end, without a version
 	app      string // where the app listens; "" for the gateway
 	private  ed25519.PrivateKey
 
 	mu           sync.Mutex
-	changed      chan struct{}
 	last         uint64 // of what is numbered
 	users        []*User
 	roles        []*Role
@@ -93,13 +91,13 @@ type Fault struct {
 }
 
 // New makes a server. Serve it.
-func New(r Reporter) *Server {
+func New(r bottest.Reporter) *Server {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		r.Errorf("%v", err)
 	}
 	s := &Server{
-		reporter: r, mux: http.NewServeMux(), url: "http://discord.test/api/", changed: make(chan struct{}), private: private, interactions: map[string]*interaction{}, nonces: map[string]*Message{},
+		reporter: r, mux: http.NewServeMux(), url: "http://discord.test/api/", private: private, interactions: map[string]*interaction{}, nonces: map[string]*Message{},
 		faults: map[string][]Fault{}, rates: map[string][]time.Time{}, sessions: map[string]*session{}, heartbeat: 41250 * time.Millisecond, listing: true,
 		roles: []*Role{{ID: GuildID, Name: "@everyone"}},
 	}
@@ -142,31 +140,6 @@ func (s *Server) SendTo(url string) {
 // wrong reports what the app does wrong. The lock may be held.
 func (s *Server) wrong(format string, args ...any) {
 	s.reporter.Errorf("discord: "+format, args...)
-}
-
-// touch tells those who wait that something has changed. The lock is held.
-func (s *Server) touch() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// Await waits until the condition holds, and reports whether it came to.
-func (s *Server) Await(within time.Duration, condition func() bool) bool {
-	timeout := time.NewTimer(within)
-	defer timeout.Stop()
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		if condition() {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-timeout.C:
-			return condition()
-		}
-	}
 }
 
 // epoch is Discord's, in milliseconds. https://docs.discord.com/developers/reference#snowflakes
@@ -338,25 +311,7 @@ func (s *Server) Commands() (names []string) {
 func (c *Channel) String() string { return fmt.Sprintf("#%s (%s)", c.Name, c.ID) }
 
 // Transport calls the server without a network, so that it works with a simulated clock.
-func (s *Server) Transport() http.RoundTripper { return direct{s.mux} }
-
-type direct struct{ handler http.Handler }
-
-// RoundTrip calls the handler.
-func (d direct) RoundTrip(r *http.Request) (res *http.Response, err error) {
-	recorder := httptest.NewRecorder()
-	defer func() {
-		if p := recover(); p != nil {
-			res, err = nil, fmt.Errorf("connection lost (%v)", p)
-		}
-	}()
-	if r.Body == nil {
-		r = r.Clone(r.Context())
-		r.Body = http.NoBody
-	}
-	d.handler.ServeHTTP(recorder, r)
-	return recorder.Result(), nil
-}
+func (s *Server) Transport() http.RoundTripper { return bottest.Transport(s.mux) }
 
 // URL is the API's URL.
 func (s *Server) URL() string { return s.url }

@@ -125,7 +125,7 @@ func (s *Server) identify(l *line, data []byte) bool {
 		"v": 9, "session_id": one.id, "user": map[string]any{"id": BotUserID, "username": "GimletD", "bot": true}, "guilds": []any{map[string]any{"id": GuildID, "unavailable": true}},
 		"application": map[string]any{"id": ApplicationID}, "resume_gateway_url": strings.Replace(s.url, "http://", "ws://", 1),
 	}})
-	s.touch()
+	s.Ring()
 	return true
 }
 
@@ -156,7 +156,7 @@ func (s *Server) resume(l *line, data []byte) bool {
 	}
 	one.seq++
 	l.send(event{Op: opDispatch, Seq: one.seq, Type: "RESUMED", Data: map[string]any{}})
-	s.touch()
+	s.Ring()
 	return true
 }
 
@@ -182,7 +182,7 @@ func (s *Server) lost(l *line) {
 			one.line = nil
 		}
 	}
-	s.touch()
+	s.Ring()
 }
 
 // Connected waits until there is a session with a connection.

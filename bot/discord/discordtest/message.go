@@ -246,7 +246,7 @@ func (m *Message) Delete() {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	m.deleted = true
-	m.server.touch()
+	m.server.Ring()
 }
 
 // post adds a message. The lock is held.
@@ -254,7 +254,7 @@ func (s *Server) post(c *Channel, m *Message) *Message {
 	m.server, m.channel, m.id = s, c, s.snowflake()
 	s.settle(m)
 	c.messages = append(c.messages, m)
-	s.touch()
+	s.Ring()
 	return m
 }
 

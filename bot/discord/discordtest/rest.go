@@ -74,7 +74,7 @@ func (s *Server) route(name string, per5s int, do handler) http.HandlerFunc {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		call := Call{Name: name, Channel: r.PathValue("channel"), At: time.Now()}
-		defer func() { s.calls = append(s.calls, call); s.touch() }()
+		defer func() { s.calls = append(s.calls, call); s.Ring() }()
 		fail := func(p *problem) {
 			call.Refused = strconv.Itoa(p.code)
 			w.Header().Set("Content-Type", "application/json")
@@ -382,7 +382,7 @@ func (s *Server) editMessage(r *http.Request, body []byte) (any, *problem) {
 	m.Payload = p
 	s.settle(m)
 	m.edits++
-	s.touch()
+	s.Ring()
 	return m.wire(), nil
 }
 

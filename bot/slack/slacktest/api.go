@@ -88,7 +88,7 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := Call{Method: name, Channel: c.text("channel"), At: time.Now()}
-	defer func() { s.calls = append(s.calls, at); s.touch() }()
+	defer func() { s.calls = append(s.calls, at); s.Ring() }()
 	w.Header().Set("X-OAuth-Scopes", strings.Join(s.scopes, ","))
 	if at.Refused = s.refuse(name, m, c, token); at.Refused == "" {
 		at.Refused = fault.Error
@@ -279,7 +279,7 @@ func (s *Server) updateMessage(c call) (map[string]any, string) {
 	m.text, m.blocks = text, blocks
 	m.edits++
 	s.number(m.blocks)
-	s.touch()
+	s.Ring()
 	return map[string]any{"channel": channel.ID, "ts": m.ts, "text": text}, ""
 }
 

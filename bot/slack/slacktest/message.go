@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gimletd/bot/bottest"
 )
 
 // Block is a block of Block Kit as it came.
@@ -206,7 +208,7 @@ func (m *Message) Delete() {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	m.deleted = true
-	m.server.touch()
+	m.server.Ring()
 }
 
 // post adds a message. The lock is held.
@@ -215,7 +217,7 @@ func (s *Server) post(c *Channel, m *Message) *Message {
 	m.ts = fmt.Sprintf("%d.%06d", time.Now().Unix(), s.next())
 	s.number(m.blocks)
 	c.messages = append(c.messages, m)
-	s.touch()
+	s.Ring()
 	return m
 }
 
@@ -229,7 +231,7 @@ func (s *Server) number(blocks []Block) {
 }
 
 // Blocks reads blocks, and reports what cannot be read.
-func Blocks(r Reporter, text []byte) []Block {
+func Blocks(r bottest.Reporter, text []byte) []Block {
 	blocks, err := decodeBlocks(string(text))
 	if err != nil {
 		r.Errorf("blocks cannot be read: %v", err)

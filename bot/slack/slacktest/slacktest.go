@@ -12,12 +12,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-)
 
-// Reporter is told what the app does wrong. A testing.TB is one.
-type Reporter interface {
-	Errorf(format string, args ...any)
-}
+	"gimletd/bot/bottest"
+)
 
 // The tokens and ids of the app and its workspace.
 const (
@@ -32,13 +29,14 @@ const (
 
 // Server is a Slack with one workspace and one app in it.
 type Server struct {
-	reporter Reporter
+	bottest.Bell
+
+	reporter bottest.Reporter
 	mux      *http.ServeMux
 	url      string // with a slash at the end
 	app      string // where the app listens; "" for Socket Mode
 
 	mu        sync.Mutex
-	changed   chan struct{}
 	last      int // of what is numbered
 	scopes    []string
 	users     []*User
@@ -99,9 +97,9 @@ type upload struct {
 }
 
 // New makes a workspace. Serve it, or use its Transport.
-func New(r Reporter) *Server {
+func New(r bottest.Reporter) *Server {
 	s := &Server{
-		reporter: r, mux: http.NewServeMux(), url: "http://slack.test/api/", changed: make(chan struct{}),
+		reporter: r, mux: http.NewServeMux(), url: "http://slack.test/api/",
 		groups: map[string]*group{}, views: map[string]*View{}, homes: map[string]*View{}, triggers: map[string]time.Time{}, responses: map[string]*response{},
 		uploads: map[string]*upload{}, faults: map[string][]Fault{}, rates: map[string][]time.Time{}, waiting: map[string]*envelope{}, scopes: AllScopes(),
 	}
@@ -141,21 +139,7 @@ func (s *Server) Serve() (apiURL string, closeServer func()) {
 func (s *Server) URL() string { return s.url }
 
 // Transport calls the workspace without a network, so that it works with a simulated clock.
-func (s *Server) Transport() http.RoundTripper { return direct{s.mux} }
-
-type direct struct{ handler http.Handler }
-
-// RoundTrip calls the handler.
-func (d direct) RoundTrip(r *http.Request) (res *http.Response, err error) {
-	recorder := httptest.NewRecorder()
-	defer func() {
-		if p := recover(); p != nil {
-			res, err = nil, fmt.Errorf("connection lost")
-		}
-	}()
-	d.handler.ServeHTTP(recorder, r)
-	return recorder.Result(), nil
-}
+func (s *Server) Transport() http.RoundTripper { return bottest.Transport(s.mux) }
 
 // App says where the app listens, for HTTP mode; without it, events go by Socket Mode.
 func (s *Server) App(baseURL string) {
@@ -169,35 +153,10 @@ func (s *Server) wrong(format string, args ...any) {
 	s.reporter.Errorf("slack: "+format, args...)
 }
 
-// touch tells those who wait that something has changed. The lock is held.
-func (s *Server) touch() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
 // next is a number that was not there. The lock is held.
 func (s *Server) next() int {
 	s.last++
 	return s.last
-}
-
-// Await waits until the condition holds, and reports whether it came to.
-func (s *Server) Await(within time.Duration, condition func() bool) bool {
-	timeout := time.NewTimer(within)
-	defer timeout.Stop()
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		if condition() {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-timeout.C:
-			return condition()
-		}
-	}
 }
 
 // AddChannel adds a channel with the bot in it.

@@ -50,7 +50,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	for _, e := range s.waiting {
 		_ = k.write(websocket.TextMessage, e.text)
 	}
-	s.touch()
+	s.Ring()
 	s.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {

@@ -1,7 +1,6 @@
 package slacktest
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gimletd/bot/bottest"
 )
 
 // User is a person of the workspace.
@@ -263,7 +264,7 @@ func (u *User) Submit(v *View) Ack {
 	if ack.Status == http.StatusOK {
 		u.server.mu.Lock()
 		v.closed = true
-		u.server.touch()
+		u.server.Ring()
 		u.server.mu.Unlock()
 	}
 	return ack
@@ -396,21 +397,11 @@ func (s *Server) Call(kind string, body []byte, secret string, at time.Time) Ack
 
 // CallWith makes a call of the app with the headers.
 func (s *Server) CallWith(kind string, body []byte, header http.Header) Ack {
-	req, err := http.NewRequest(http.MethodPost, s.app+"/slack/"+kind, bytes.NewReader(body)) //nolint:noctx // the client has a time-out
-	if err != nil {
-		s.wrong("%v", err)
-		return Ack{}
-	}
-	req.Header = header.Clone()
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	header = header.Clone()
+	header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if kind == "events" {
-		req.Header.Set("Content-Type", "application/json")
+		header.Set("Content-Type", "application/json")
 	}
-	res, err := (&http.Client{Timeout: 2 * ackWithin}).Do(req)
-	if err != nil {
-		return Ack{Body: err.Error()}
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, _ := io.ReadAll(res.Body)
-	return Ack{Status: res.StatusCode, Body: string(text)}
+	status, text := bottest.Post(s.app+"/slack/"+kind, body, header, 2*ackWithin)
+	return Ack{Status: status, Body: text}
 }

@@ -99,7 +99,7 @@ func (s *Server) set(v *View, text string) string {
 		}
 	}
 	v.view, v.hash = view, fmt.Sprintf("%d.h%d", time.Now().Unix(), s.next())
-	s.touch()
+	s.Ring()
 	return ""
 }
 
