@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"gimletd/releases"
 	"gimletd/releases/gitops"
@@ -47,4 +49,26 @@ func (gitCharts) meaning(f manifest.GitFolder, err error) error {
 		return releases.Errorf(releases.Unavailable, "the repository %s of a chart refuses its credentials (charts in the configuration)", f.URL)
 	}
 	return releases.Wrap(releases.Unavailable, err, "the chart in %s cannot be fetched", f.URL)
+}
+
+func (p *process) newRenderer() (*manifest.Renderer, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("where is this binary? %w", err)
+	}
+	cache, err := filepath.Abs(filepath.Join(p.config.DataDir(), "charts"))
+	if err != nil {
+		return nil, err
+	}
+	git, err := newGitCharts(filepath.Join(cache, "clones"))
+	if err != nil {
+		return nil, err
+	}
+	clusters := map[string]manifest.Cluster{}
+	for _, e := range p.config.Environments {
+		clusters[e.Name] = manifest.Cluster{KubeVersion: e.KubeVersion, APIVersions: e.APIVersions}
+	}
+	return manifest.New(manifest.Config{
+		Sources: p.config.Charts, Git: git, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
+	}, p.log), nil
 }

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -49,15 +47,6 @@ type ServerConfig struct {
 	AdminToken     releases.Secret `yaml:"adminToken"`
 	AdminTokenFile string          `yaml:"adminTokenFile"`
 	OIDC           []OIDCConfig    `yaml:"oidc"`
-}
-
-// OIDCConfig is a CI whose own tokens are taken, in place of secrets of ours.
-type OIDCConfig struct {
-	Name         string   `yaml:"name"` // roles have it as a member: token:<name>
-	Issuer       string   `yaml:"issuer"`
-	Audience     string   `yaml:"audience"`
-	Claim        string   `yaml:"claim"` // that names the source repository
-	Repositories []string `yaml:"repositories"`
 }
 
 // StorageConfig is where state is kept.
@@ -320,40 +309,4 @@ func split(err error) []error {
 		return joined.Unwrap()
 	}
 	return []error{err}
-}
-
-var oidcName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-
-// validateOIDC refuses issuers that could let anybody in.
-func (s ServerConfig) validateOIDC(add addFault) {
-	names := map[string]bool{}
-	for i, o := range s.OIDC {
-		at := fmt.Sprintf("server.oidc[%d]", i)
-		if !oidcName.MatchString(o.Name) || names[o.Name] {
-			add(at+".name", "%q is not a name of lower-case letters, digits and '-' that no other has", o.Name)
-		}
-		names[o.Name] = true
-		u, err := url.Parse(o.Issuer)
-		loopback := err == nil && net.ParseIP(u.Hostname()).IsLoopback()
-		if err != nil || u.Host == "" || (u.Scheme != "https" && !loopback) {
-			add(at+".issuer", "%q is not the https:// URL of an issuer, such as https://token.actions.githubusercontent.com", o.Issuer)
-		}
-		if slices.ContainsFunc(s.OIDC[:i], func(other OIDCConfig) bool { return other.Issuer == o.Issuer }) {
-			add(at+".issuer", "%q is there already", o.Issuer)
-		}
-		if o.Audience == "" {
-			add(at+".audience", "missing; without what tokens are for, those for somebody else would be taken, too")
-		}
-		if o.Claim == "" {
-			add(at+".claim", "missing; which claim names the source repository? (repository with GitHub, project_path with GitLab)")
-		}
-		if len(o.Repositories) == 0 {
-			add(at+".repositories", "missing; without globs of yours, such as acme/*, the runs of everybody in the world would be let in")
-		}
-		for j, glob := range o.Repositories {
-			if err := releases.CheckGlob(glob); err != nil {
-				add(fmt.Sprintf("%s.repositories[%d]", at, j), "%v", err)
-			}
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gimletd/releases"
+
 	"gimletd/releases/schedule"
 )
 
@@ -278,4 +279,26 @@ func (c Config) countVoters(e EnvironmentConfig, from []string) (people map[stri
 		}
 	}
 	return people, open
+}
+
+// environments are those of the configuration for the domain.
+func (c Config) environments() (all []releases.Environment, err error) {
+	for _, e := range c.Environments {
+		env := releases.Environment{
+			Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval(), MaxCommits: e.MaxCommits, Pause: *e.Pause,
+			Previews: releases.Previews(e.Previews),
+		}
+		for _, word := range e.Rollbacks {
+			env.Rollbacks = append(env.Rollbacks, blocks()[word])
+		}
+		for _, f := range e.Freezes {
+			planned, err := f.planned()
+			if err != nil {
+				return nil, err
+			}
+			env.Freezes = append(env.Freezes, planned)
+		}
+		all = append(all, env)
+	}
+	return all, nil
 }

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
-	"gimletd/bot"
 	"gimletd/bot/discord"
 	"gimletd/commands"
 )
@@ -50,8 +48,7 @@ func (c discordRegister) Run(ctx context.Context, std streams) error {
 
 type discordCheck struct {
 	Config string `help:"The configuration file." required:"" type:"existingfile"`
-	In     string `help:"The channel of the self-test message. The first one of the configuration without."`
-	Quiet  bool   `help:"Post no self-test message."`
+	SelfTest
 }
 
 // Run reports what it finds.
@@ -61,14 +58,7 @@ func (c discordCheck) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	o := discord.CheckOptions{Roles: config.groups(discord.Platform, discordRole), PublicURL: config.Server.PublicURL}
-	channels := config.Discord.adapter(config).Channels
-	switch {
-	case c.Quiet:
-	case c.In != "":
-		o.TestIn = bot.Channel(discord.Platform + ":" + strings.TrimPrefix(c.In, discord.Platform+":"))
-	case len(channels) > 0:
-		o.TestIn = channels[0]
-	}
+	o.TestIn = c.channel(discord.Platform, config.Discord.adapter(config).Channels)
 	return checked(d.Check(ctx, o, std.found))
 }
 

@@ -7,25 +7,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"gimletd/bot"
 	"gimletd/bot/console"
-	"gimletd/bot/discord"
-	"gimletd/bot/slack"
 	"gimletd/commands"
 	"gimletd/notify"
 	"gimletd/releases"
 	"gimletd/releases/api"
 	"gimletd/releases/gitops"
-	"gimletd/releases/manifest"
 	"gimletd/storage/bolt"
 
 	"golang.org/x/sync/errgroup"
@@ -206,75 +199,6 @@ func (p *process) converse(ctx context.Context, e *edges, terminal *console.Cons
 	return err
 }
 
-// How often the groups of roles are looked at, and how often that loop says that it lives.
-const (
-	rolesEvery = 10 * time.Minute
-	rolesBeat  = time.Minute
-)
-
-// watchRoles tells, at the start and later, when a role names a group that nobody knows.
-func (p *process) watchRoles(ctx context.Context, members commands.Members, loops *releases.Loops) error {
-	tick := time.NewTicker(rolesBeat)
-	defer tick.Stop()
-	var fault error
-	for n := 0; ; n++ {
-		if n%int(rolesEvery/rolesBeat) == 0 {
-			before := fault
-			looking, cancel := context.WithTimeout(ctx, rolesBeat)
-			fault = members.Check(looking)
-			cancel()
-			if fault != nil && ctx.Err() == nil && (before == nil || before.Error() != fault.Error()) {
-				p.log.Error("not all groups of the roles are known", "err", fault)
-			}
-		}
-		loops.Beat("roles", time.Now(), fault)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// connection is a chat platform's adapter.
-type connection interface {
-	notify.Sender
-	bot.Answerer
-	bot.Directory
-	Connect(r bot.Receiver, h bot.Handler, c bot.Completer)
-	Run(ctx context.Context) error
-	Handler() http.Handler
-}
-
-// chat is a platform that is configured.
-type chat struct {
-	connection
-	platform  string
-	editEvery time.Duration
-	calls     string // where the platform calls; "" when it is called
-}
-
-// newChats makes the connections to the chats that are configured.
-func (p *process) newChats(loops *releases.Loops) (all []chat) {
-	client := &http.Client{Timeout: chatWithin}
-	beat := func(loop string, fault error) { loops.Beat(loop, time.Now(), fault) }
-	if c := p.config.Slack; c.enabled() {
-		one := chat{platform: slack.Platform, editEvery: slack.EditEvery, connection: slack.New(c.adapter(p.config), client, time.Now, p.log, beat)}
-		if !c.socketMode() {
-			one.calls = "/slack/"
-		}
-		all = append(all, one)
-	}
-	if c := p.config.Discord; c.enabled() {
-		one := chat{platform: discord.Platform, editEvery: discord.EditEvery, connection: discord.New(c.adapter(p.config), client, time.Now, p.log, beat)}
-		if c.PublicKey != "" {
-			one.calls = "/discord/"
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
 func (p *process) openRepositories() (map[string]releases.Repository, func(), error) {
 	repositories := map[string]releases.Repository{}
 	var opened []*gitops.Repository
@@ -294,57 +218,6 @@ func (p *process) openRepositories() (map[string]releases.Repository, func(), er
 		repositories[name] = r
 	}
 	return repositories, closeAll, nil
-}
-
-func (p *process) newRenderer() (*manifest.Renderer, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("where is this binary? %w", err)
-	}
-	cache, err := filepath.Abs(filepath.Join(p.config.DataDir(), "charts"))
-	if err != nil {
-		return nil, err
-	}
-	git, err := newGitCharts(filepath.Join(cache, "clones"))
-	if err != nil {
-		return nil, err
-	}
-	clusters := map[string]manifest.Cluster{}
-	for _, e := range p.config.Environments {
-		clusters[e.Name] = manifest.Cluster{KubeVersion: e.KubeVersion, APIVersions: e.APIVersions}
-	}
-	return manifest.New(manifest.Config{
-		Sources: p.config.Charts, Git: git, Cache: cache, Worker: []string{self, manifest.WorkerCommand}, Clusters: clusters,
-	}, p.log), nil
-}
-
-// environments are those of the configuration for the domain.
-func (c Config) environments() (all []releases.Environment, err error) {
-	for _, e := range c.Environments {
-		env := releases.Environment{
-			Name: e.Name, Repository: e.GitOps, Path: *e.Path, Channels: e.Channels, Approval: e.Approval.approval(), MaxCommits: e.MaxCommits, Pause: *e.Pause,
-			Previews: releases.Previews(e.Previews),
-		}
-		for _, word := range e.Rollbacks {
-			env.Rollbacks = append(env.Rollbacks, blocks()[word])
-		}
-		for _, f := range e.Freezes {
-			planned, err := f.planned()
-			if err != nil {
-				return nil, err
-			}
-			env.Freezes = append(env.Freezes, planned)
-		}
-		all = append(all, env)
-	}
-	return all, nil
-}
-
-// caller says for whom a token of the API speaks.
-func caller(members commands.Members) func(context.Context, releases.Token) (releases.Actor, error) {
-	return func(ctx context.Context, t releases.Token) (releases.Actor, error) {
-		return members.Identify(ctx, bot.User{Platform: "api", ID: t.Account(), Name: t.Name, Email: t.Person})
-	}
 }
 
 // settle waits until nothing is on its way and everything was told. What waits for people waits for the next line, too; a
@@ -395,112 +268,6 @@ func within(limit time.Duration, wait func() error) error {
 	}
 }
 
-// edges are the HTTP listeners.
-type edges struct {
-	api, admin net.Listener
-	servers    []*http.Server
-	fresh      fresh
-}
-
-// fresh are the connections that were taken and have said nothing yet. A server that shuts down drops what they say.
-type fresh struct {
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-}
-
-// note is for http.Server.ConnState.
-func (f *fresh) note(c net.Conn, state http.ConnState) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if state == http.StateNew {
-		f.conns[c] = true
-		return
-	}
-	delete(f.conns, c)
-}
-
-// settle waits a moment until all have said what they came for.
-func (f *fresh) settle() {
-	const patience, step = time.Second, 5 * time.Millisecond
-	for waited := time.Duration(0); waited < patience; waited += step {
-		f.mu.Lock()
-		n := len(f.conns)
-		f.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		time.Sleep(step)
-	}
-}
-
-func (p *process) listen(ctx context.Context, service *releases.Service, members commands.Members, db *bolt.DB, loops *releases.Loops, metrics *api.Metrics, chats []chat) (*edges, error) {
-	server := api.New(service, api.Config{
-		AdminToken: p.config.Server.AdminToken, MaxBody: p.config.Ingest.MaxBody, Identify: caller(members), Person: func(email string) bool {
-			return slices.ContainsFunc(p.config.People, func(c PersonConfig) bool { return strings.EqualFold(c.Email, email) })
-		}, Environments: p.config.told(), Issuers: p.config.issuers(), Changed: p.config.changed, Webhooks: api.WebhookConfig{GitHub: p.config.Webhooks.GitHub.Secret, GitLab: p.config.Webhooks.GitLab.SecretToken, GitLabSigning: p.config.Webhooks.GitLab.SigningToken},
-	}, metrics, p.log)
-	admin := api.Admin{Loops: loops, Metrics: metrics, Now: time.Now, Store: func(r *http.Request) error {
-		return db.View(r.Context(), func(releases.Tx) error { return nil })
-	}}
-	e := &edges{fresh: fresh{conns: map[net.Conn]bool{}}}
-	var err error
-	p.sockets.drop("api "+p.config.Server.Listen, "admin "+p.config.Server.AdminListen)
-	if e.api, err = p.sockets.listen(ctx, "api "+p.config.Server.Listen); err != nil {
-		return nil, fmt.Errorf("server.listen: %w", err)
-	}
-	if e.admin, err = p.sockets.listen(ctx, "admin "+p.config.Server.AdminListen); err != nil {
-		return nil, errors.Join(fmt.Errorf("server.adminListen: %w", err), e.api.Close())
-	}
-	public := http.NewServeMux()
-	public.Handle("/", server.Handler())
-	for _, c := range chats {
-		if c.calls != "" {
-			public.Handle(c.calls, c.Handler())
-		}
-	}
-	for _, handler := range []http.Handler{public, admin.Handler()} {
-		e.servers = append(e.servers, &http.Server{
-			Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug), ConnState: e.fresh.note,
-		})
-	}
-	return e, nil
-}
-
-// serve runs the listeners and the conversation until the context or the conversation ends; then it refuses new calls
-// and finishes those in hand.
-func (e *edges) serve(ctx context.Context, converse func(context.Context) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	for i, listener := range []net.Listener{e.api, e.admin} {
-		group.Go(func() error {
-			if err := e.servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			return nil
-		})
-		group.Go(func() error {
-			<-ctx.Done()
-			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), edgesWithin)
-			defer cancel()
-			if err := listener.Close(); err != nil {
-				return err
-			}
-			e.fresh.settle()
-			if err := e.servers[i].Shutdown(ending); err != nil && !errors.Is(err, net.ErrClosed) { // somebody is slower than we can wait
-				return errors.Join(err, e.servers[i].Close())
-			}
-			return nil
-		})
-	}
-	group.Go(func() error {
-		defer stop()
-		return converse(ctx)
-	})
-	return group.Wait()
-}
-
 // newLog makes the process's log.
 func newLog(c LogConfig, out io.Writer) (*slog.Logger, error) {
 	var level slog.Level
@@ -512,21 +279,4 @@ func newLog(c LogConfig, out io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewTextHandler(out, options)), nil
 	}
 	return slog.New(slog.NewJSONHandler(out, options)), nil
-}
-
-// told is what clients of the API are told of environments.
-func (c Config) told() map[string]api.EnvironmentConfig {
-	all := map[string]api.EnvironmentConfig{}
-	for _, e := range c.Environments {
-		all[e.Name] = api.EnvironmentConfig{Repository: api.RepositoryURL(c.GitOps[e.GitOps].URL), Feedback: e.Rollout != "none"}
-	}
-	return all
-}
-
-// issuers are the CIs whose own tokens are taken.
-func (c Config) issuers() (all []api.Issuer) {
-	for _, o := range c.Server.OIDC {
-		all = append(all, api.Issuer{Name: o.Name, URL: o.Issuer, Audience: o.Audience, Claim: o.Claim, Repositories: o.Repositories})
-	}
-	return all
 }

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
-	"strings"
 	"time"
 
-	"gimletd/bot"
 	"gimletd/bot/slack"
 )
 
@@ -47,8 +44,7 @@ func (c slackManifest) Run(std streams) error {
 
 type slackCheck struct {
 	Config string `help:"The configuration file." required:"" type:"existingfile"`
-	In     string `help:"The channel of the self-test message. The first one of the configuration without."`
-	Quiet  bool   `help:"Post no self-test message."`
+	SelfTest
 }
 
 // Run reports what it finds.
@@ -61,47 +57,7 @@ func (c slackCheck) Run(ctx context.Context, std streams) error {
 		return errors.New("the configuration has no slack.botToken")
 	}
 	adapter := config.Slack.adapter(config)
-	o := slack.CheckOptions{Groups: config.groups(slack.Platform, slackGroupName), PublicURL: config.Server.PublicURL}
-	switch {
-	case c.Quiet:
-	case c.In != "":
-		o.TestIn = bot.Channel(slack.Platform + ":" + strings.TrimPrefix(c.In, slack.Platform+":"))
-	case len(adapter.Channels) > 0:
-		o.TestIn = adapter.Channels[0]
-	}
+	o := slack.CheckOptions{Groups: config.groups(slack.Platform, slackGroupName), PublicURL: config.Server.PublicURL, TestIn: c.channel(slack.Platform, adapter.Channels)}
 	s := slack.New(adapter, &http.Client{Timeout: chatWithin}, time.Now, slog.New(slog.DiscardHandler), func(string, error) {})
 	return checked(s.Check(ctx, o, std.found))
-}
-
-// found prints what a check has found.
-func (s streams) found(f bot.Finding) {
-	mark := "✓"
-	if !f.OK {
-		mark = "✗"
-	}
-	fmt.Fprintf(s.out, "%s %s\n", mark, f.What)
-	if f.Next != "" {
-		fmt.Fprintf(s.out, "  → %s\n", f.Next)
-	}
-}
-
-func checked(good bool) error {
-	if !good {
-		return errors.New("the check has found faults")
-	}
-	return nil
-}
-
-// groups are those of a platform that roles name.
-func (c Config) groups(platform string, name *regexp.Regexp) (groups []string) {
-	seen := map[string]bool{}
-	for _, r := range c.Roles {
-		for _, m := range r.Members {
-			if group, ok := strings.CutPrefix(m, platform+":"); ok && name.MatchString(group) && !seen[group] {
-				seen[group] = true
-				groups = append(groups, group)
-			}
-		}
-	}
-	return groups
 }

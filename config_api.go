@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+
+	"gimletd/releases"
+	"gimletd/releases/api"
+)
+
+// OIDCConfig is a CI whose own tokens are taken, in place of secrets of ours.
+type OIDCConfig struct {
+	Name         string   `yaml:"name"` // roles have it as a member: token:<name>
+	Issuer       string   `yaml:"issuer"`
+	Audience     string   `yaml:"audience"`
+	Claim        string   `yaml:"claim"` // that names the source repository
+	Repositories []string `yaml:"repositories"`
+}
+
+var oidcName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// validateOIDC refuses issuers that could let anybody in.
+func (s ServerConfig) validateOIDC(add addFault) {
+	names := map[string]bool{}
+	for i, o := range s.OIDC {
+		at := fmt.Sprintf("server.oidc[%d]", i)
+		if !oidcName.MatchString(o.Name) || names[o.Name] {
+			add(at+".name", "%q is not a name of lower-case letters, digits and '-' that no other has", o.Name)
+		}
+		names[o.Name] = true
+		u, err := url.Parse(o.Issuer)
+		loopback := err == nil && net.ParseIP(u.Hostname()).IsLoopback()
+		if err != nil || u.Host == "" || (u.Scheme != "https" && !loopback) {
+			add(at+".issuer", "%q is not the https:// URL of an issuer, such as https://token.actions.githubusercontent.com", o.Issuer)
+		}
+		if slices.ContainsFunc(s.OIDC[:i], func(other OIDCConfig) bool { return other.Issuer == o.Issuer }) {
+			add(at+".issuer", "%q is there already", o.Issuer)
+		}
+		if o.Audience == "" {
+			add(at+".audience", "missing; without what tokens are for, those for somebody else would be taken, too")
+		}
+		if o.Claim == "" {
+			add(at+".claim", "missing; which claim names the source repository? (repository with GitHub, project_path with GitLab)")
+		}
+		if len(o.Repositories) == 0 {
+			add(at+".repositories", "missing; without globs of yours, such as acme/*, the runs of everybody in the world would be let in")
+		}
+		for j, glob := range o.Repositories {
+			if err := releases.CheckGlob(glob); err != nil {
+				add(fmt.Sprintf("%s.repositories[%d]", at, j), "%v", err)
+			}
+		}
+	}
+}
+
+// told is what clients of the API are told of environments.
+func (c Config) told() map[string]api.EnvironmentConfig {
+	all := map[string]api.EnvironmentConfig{}
+	for _, e := range c.Environments {
+		all[e.Name] = api.EnvironmentConfig{Repository: api.RepositoryURL(c.GitOps[e.GitOps].URL), Feedback: e.Rollout != "none"}
+	}
+	return all
+}
+
+// issuers are the CIs whose own tokens are taken.
+func (c Config) issuers() (all []api.Issuer) {
+	for _, o := range c.Server.OIDC {
+		all = append(all, api.Issuer{Name: o.Name, URL: o.Issuer, Audience: o.Audience, Claim: o.Claim, Repositories: o.Repositories})
+	}
+	return all
+}
