@@ -98,6 +98,7 @@ type server struct {
 	done  chan error
 
 	killed bool
+	made   sync.Map // the operations of the API that were done
 }
 
 // kill ends the process without letting it finish.
@@ -222,13 +223,33 @@ func (s *server) callAs(token, method, path string, body []byte) (int, []byte, e
 		return 0, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+		if body[0] != '{' {
+			req.Header.Set("Content-Type", "application/yaml")
+		}
+	}
+	return s.send(req, body)
+}
+
+// send makes a request with the body, and fails the test unless the API describes it so.
+func (s *server) send(req *http.Request, body []byte) (int, []byte, error) {
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
-	return res.StatusCode, text, err
+	if err != nil {
+		return 0, nil, err
+	}
+	operation, err := asDescribed(req, body, res, text)
+	if err != nil {
+		s.world.tb.Error(err)
+	} else if res.StatusCode < 300 {
+		s.made.Store(operation, true)
+	}
+	return res.StatusCode, text, nil
 }
 
 // post ships an artifact and returns its id.

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -48,12 +47,10 @@ func (s *server) hook(path string, body []byte, header map[string]string) (int, 
 	for name, value := range header {
 		req.Header.Set(name, value)
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.world.tb.Fatal(err)
+	if req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
 	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
+	status, text, err := s.send(req, body)
 	if err != nil {
 		s.world.tb.Fatal(err)
 	}
@@ -64,7 +61,7 @@ func (s *server) hook(path string, body []byte, header map[string]string) (int, 
 	if err := json.Unmarshal(text, &answer); err != nil {
 		s.world.tb.Fatalf("%s: %v", text, err)
 	}
-	return res.StatusCode, answer
+	return status, answer
 }
 
 type deletionAnswer struct {

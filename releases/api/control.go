@@ -166,7 +166,10 @@ func (s *Server) getFreezes(_ http.ResponseWriter, r *http.Request) (int, any, e
 		return 0, nil, params.err
 	}
 	on, next, err := s.service.Freezes(r.Context(), env)
-	return http.StatusOK, map[string]any{"on": list(on), "next": next}, err
+	return http.StatusOK, struct {
+		On   []releases.Freeze `json:"on"`
+		Next *releases.Freeze  `json:"next,omitempty"`
+	}{list(on), next}, err
 }
 
 func (s *Server) postFreeze(_ http.ResponseWriter, r *http.Request) (int, any, error) {

@@ -113,10 +113,9 @@ func New(s Service, c Config, m *Metrics, log *slog.Logger) *Server {
 	return &Server{service: s, config: c, metrics: m, log: log.With("component", "api"), attempts: newAttempts(), issuers: newIssuers(c.Issuers, &http.Client{Timeout: issuerWithin}, time.Now), rehearsing: make(chan struct{}, 1)}
 }
 
-// Handler routes the calls.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, call := range map[string]call{
+// calls are those that take a token.
+func (s *Server) calls() map[string]call {
+	return map[string]call{
 		"POST /api/artifact":          s.postArtifact,
 		"GET /api/artifacts":          s.getArtifacts,
 		"POST /api/releases":          s.postReleases,
@@ -161,13 +160,26 @@ func (s *Server) Handler() http.Handler {
 		"GET /api/tokens":                     s.getTokens,
 		"POST /api/tokens":                    s.postToken,
 		"DELETE /api/tokens/{name}":           s.deleteToken,
-	} {
+	}
+}
+
+// open are the calls that take none.
+func (s *Server) open() map[string]http.Handler {
+	return map[string]http.Handler{
+		"POST /webhooks/github": s.hook(s.fromGitHub),
+		"POST /webhooks/gitlab": s.hook(s.fromGitLab),
+		"GET /api/openapi.json": s.describe(),
+	}
+}
+
+// Handler routes the calls.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, call := range s.calls() {
 		mux.Handle(pattern, s.metrics.Count(pattern, s.answer(call)))
 	}
-	for pattern, heard := range map[string]func(*http.Request, []byte) (*releases.Deletion, error){
-		"POST /webhooks/github": s.fromGitHub, "POST /webhooks/gitlab": s.fromGitLab,
-	} {
-		mux.Handle(pattern, s.metrics.Count(pattern, s.hook(heard)))
+	for pattern, handler := range s.open() {
+		mux.Handle(pattern, s.metrics.Count(pattern, handler))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, releases.Errorf(releases.NotFound, "there is no %s %s", r.Method, r.URL.Path))
