@@ -24,7 +24,8 @@ func newGitCharts(scratch string) (gitCharts, error) {
 }
 
 func (gitCharts) folder(f manifest.GitFolder) gitops.Folder {
-	return gitops.Folder{URL: f.URL, Username: f.Username, Password: f.Password.Reveal(), Path: f.Path, Commit: f.SHA, Tag: f.Tag, Branch: f.Branch}
+	by := gitops.AuthConfig{Username: f.Source.Username, Password: f.Source.Password, SSHKeyFile: f.Source.SSHKeyFile, KnownHostsFile: f.Source.KnownHostsFile}
+	return gitops.Folder{URL: f.URL, Auth: by, Path: f.Path, Commit: f.SHA, Tag: f.Tag, Branch: f.Branch}
 }
 
 // Resolve is for manifest.GitReader.
@@ -45,6 +46,8 @@ func (gitCharts) meaning(f manifest.GitFolder, err error) error {
 		return nil
 	case gitops.Missing(err):
 		return releases.Wrap(releases.NotFound, err, "the chart in %s cannot be found", f.URL)
+	case gitops.Strange(err):
+		return releases.Wrap(releases.Unavailable, err, "the key of the host of %s is not the one in knownHostsFile (charts in the configuration)", f.URL)
 	case gitops.Denied(err):
 		return releases.Errorf(releases.Unavailable, "the repository %s of a chart refuses its credentials (charts in the configuration)", f.URL)
 	}

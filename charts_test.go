@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -66,6 +67,13 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	gittest.Git(t, work, "add", "-A")
 	gittest.Git(t, work, "commit", "-qm", "a link")
 	gittest.Git(t, work, "push", "-q", "origin", "HEAD:links", "feature/x", "feature/x:main", "--tags")
+	gittest.Git(t, work, "checkout", "-qb", "ignores", "main")
+	if err := os.WriteFile(filepath.Join(work, "charts/web/.helmignore"), bytes.Repeat([]byte("a\n"), 10_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gittest.Git(t, work, "commit", "-qam", "much to ignore")
+	gittest.Git(t, work, "push", "-q", "origin", "HEAD:ignores")
+	gittest.Bomb(t, bare, "bomb")
 	down := false
 	server.Before(func(w http.ResponseWriter, r *http.Request) bool {
 		user, password, _ := r.BasicAuth()
@@ -86,14 +94,14 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	}
 	location := server.URL + "/charts.git"
 	scratch := t.TempDir()
-	git, err := newGitCharts(filepath.Join(scratch, "clones"))
+	reader, err := newGitCharts(filepath.Join(scratch, "clones"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	newRenderer := func(password releases.Secret) *manifest.Renderer {
 		r := manifest.New(manifest.Config{
 			Sources: []manifest.Source{{URL: location, Username: "ci", Password: password}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
-			Worker: []string{self, manifest.WorkerCommand}, Git: git,
+			Worker: []string{self, manifest.WorkerCommand}, Git: reader,
 		}, slog.New(slog.DiscardHandler))
 		t.Cleanup(r.Close)
 		return r
@@ -138,7 +146,10 @@ func TestChartsOfAGitRepository(t *testing.T) {
 		{"an option of git's", releases.Chart{Name: location + "?path=charts/web&--upload-pack=touch+x"}, releases.Invalid, "--upload-pack is unknown"},
 		{"credentials inside", releases.Chart{Name: strings.Replace(location, "://", "://me:secret@", 1) + "?path=charts/web"}, releases.Invalid, "credentials"},
 		{"a file", releases.Chart{Name: "file://" + bare + "?path=charts/web"}, releases.Invalid, "named by https://"},
-		{"ssh", releases.Chart{Name: "ssh://git@git.example/x.git?path=charts/web"}, releases.Invalid, "named by https://"},
+		{"a password over ssh", releases.Chart{Name: "ssh://git:secret@git.example/x.git?path=charts/web"}, releases.Invalid, "credentials"},
+		{"another host over ssh", releases.Chart{Name: "ssh://git@git.example/x.git?path=charts/web"}, releases.Invalid, "is not among the charts"},
+		{"folders without end", releases.Chart{Name: location + "?branch=bomb"}, "", "more than 10000 files and folders"},
+		{"a long .helmignore", releases.Chart{Name: location + "?path=charts/web&branch=ignores"}, releases.Invalid, "larger than 16 KiB"},
 		{"a repository that is not listed", releases.Chart{Name: server.URL + "/other.git?path=charts/web"}, releases.Invalid, "is not among the charts"},
 		{"a version", releases.Chart{Name: location + "?path=charts/web&tag=v1", Version: "1.0.0"}, releases.Invalid, "has the version of its commit"},
 	} {
@@ -162,6 +173,50 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	}
 	if _, err := render(r, releases.Chart{Name: location + "?path=charts/web&tag=v1"}); releases.KindOf(err) != releases.Unavailable {
 		t.Errorf("a tag without its server: %v", err)
+	}
+}
+
+// TestChartsOfAGitRepositoryOverSSH renders a chart from a server whose key is known, and none from one that says to be it.
+func TestChartsOfAGitRepositoryOverSSH(t *testing.T) {
+	const charts = "releases/manifest/testdata/charts"
+	server := gittest.ServeSSH(t)
+	bare := filepath.Join(server.Root, "charts.git")
+	gittest.Bare(t, bare, folderFiles(t, filepath.Join(charts, "web"), "charts/web"))
+	first := strings.TrimSpace(gittest.Git(t, bare, "rev-parse", "main"))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := newGitCharts(filepath.Join(t.TempDir(), "clones"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	location := server.URL + "/charts.git"
+	render := func(c releases.Chart, knownHosts, key string) ([]releases.File, error) {
+		r := manifest.New(manifest.Config{
+			Sources: []manifest.Source{{URL: location, SSHKeyFile: key, KnownHostsFile: knownHosts}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
+			Worker: []string{self, manifest.WorkerCommand}, Git: reader,
+		}, slog.New(slog.DiscardHandler))
+		defer r.Close()
+		files, _, err := r.Render(t.Context(), releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: c}, nil)
+		return files, err
+	}
+	want, err := render(releases.Chart{Repository: "file://" + abs(t, charts), Name: "web", Version: "1.2.0"}, server.KnownHosts, server.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"&sha=" + first, "&branch=main", ""} {
+		got, err := render(releases.Chart{Name: location + "?path=charts/web" + query}, server.KnownHosts, server.KeyFile)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", query, err, diff)
+		}
+	}
+	chart := releases.Chart{Name: location + "?path=charts/web"}
+	if _, err := render(chart, server.Strangers, server.KeyFile); releases.KindOf(err) != releases.Unavailable || !strings.Contains(err.Error(), "knownHostsFile") {
+		t.Errorf("a stranger: %v", err)
+	}
+	if _, err := render(chart, server.KnownHosts, gittest.ServeSSH(t).KeyFile); releases.KindOf(err) != releases.Unavailable || !strings.Contains(err.Error(), "refuses its credentials") {
+		t.Errorf("another's key: %v", err)
 	}
 }
 

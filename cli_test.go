@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,6 +127,17 @@ func TestAPipelineOfCommands(t *testing.T) {
 	gimlet(exitFailed, "the token is not known", "release", "status", "--env", "production", "--token", "wrong")
 	gimlet(exitFailed, "is not the URL of a server", "release", "status", "--env", "production", "--server", "nowhere")
 	gimlet(exitFailed, "2 votes", "artifact", "create", "--created", "2 votes", "-o", file)
+	// What is no file is written to, and not replaced: a pipe, here.
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	piped := make(chan []byte, 1)
+	go func() { text, _ := os.ReadFile(pipe); piped <- text }()
+	gimlet(exitDone, "", "artifact", "create", "-o", pipe)
+	if text := <-piped; json.Unmarshal(text, &drafted) != nil || drafted.Version.SHA != sha {
+		t.Errorf("the pipe was told %q", text)
+	}
 	broken := filepath.Join(t.TempDir(), "broken.json")
 	gimlet(exitDone, "", "artifact", "create", "--repository=acme/web", "--sha=3333333333333333333333333333333333333333", "--branch=main", "-o", broken)
 	gimlet(exitDone, "", "artifact", "add", "-f", broken, "--envFile", write("env.yaml", both)) // without COLOR

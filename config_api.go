@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"gimletd/releases"
 	"gimletd/releases/api"
@@ -48,11 +49,28 @@ func (s ServerConfig) validateOIDC(add addFault) {
 		if len(o.Repositories) == 0 {
 			add(at+".repositories", "missing; without globs of yours, such as acme/*, the runs of everybody in the world would be let in")
 		}
-		for j, glob := range o.Repositories {
-			if err := releases.CheckGlob(glob); err != nil {
-				add(fmt.Sprintf("%s.repositories[%d]", at, j), "%v", err)
-			}
+		o.validateRepositories(at, add)
+	}
+}
+
+// everybodys are issuers that sign for whoever has an account.
+var everybodys = regexp.MustCompile(`^https://(token\.actions\.githubusercontent\.com|gitlab\.com)(/|$)`)
+
+func (o OIDCConfig) validateRepositories(at string, add addFault) {
+	taken := false
+	for j, glob := range o.Repositories {
+		field := fmt.Sprintf("%s.repositories[%d]", at, j)
+		owner, _, _ := strings.Cut(glob, "/")
+		if _, err := releases.NewGlobs([]string{glob}); err != nil {
+			add(field, "%q is not a glob such as acme/*", glob)
+		} else if excludes := strings.HasPrefix(glob, "!"); !excludes && everybodys.MatchString(o.Issuer) && strings.ContainsAny(owner, "*?[{") {
+			add(field, "%q would let in runs of owners that are not yours; begin it with an owner, such as acme/*", glob)
+		} else {
+			taken = taken || !excludes
 		}
+	}
+	if len(o.Repositories) > 0 && !taken {
+		add(at+".repositories", "names only what is left out; everything else in the world would be let in")
 	}
 }
 

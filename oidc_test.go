@@ -115,7 +115,7 @@ func claim(name string, value any) func(map[string]any) {
 func TestACIShipsWithItsOwnTokens(t *testing.T) {
 	github, other := newCI(t), newCI(t)
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
-	w.extra = "roles:\n  - {name: ci, members: [\"token:github\"], can: [ship]}\n"
+	w.extra = "roles:\n  - {name: ci, members: [\"token:github\"], can: [ship, release]}\n"
 	w.server = fmt.Sprintf(", oidc: [{name: github, issuer: %q, audience: https://gimletd.acme.example, claim: repository, repositories: [acme/*]}]", github.URL)
 	s := w.start()
 	of := func(repository string) []byte {
@@ -187,6 +187,21 @@ func TestACIShipsWithItsOwnTokens(t *testing.T) {
 		}
 		if strings.Contains(string(text), c.token[:40]) {
 			t.Errorf("%s: the answer has the token: %s", c.name, text)
+		}
+	}
+	// Runs of another repository are somebody else, and cannot take back what these have asked for.
+	var shipped []struct{ ID string }
+	get(t, s, "/api/artifacts", &shipped)
+	status, text, err := s.callAs(good, http.MethodPost, "/api/releases", fmt.Appendf(nil, `{"env": "production", "artifactId": %q}`, shipped[0].ID))
+	if err != nil || status != http.StatusCreated {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	s.typed("# settled?")
+	var asked []struct{ ID string }
+	get(t, s, "/api/releases?env=production", &asked)
+	for token, want := range map[string]int{good: http.StatusConflict, github.token(claim("repository", "acme/api")): http.StatusForbidden} {
+		if status, text, err := s.callAs(token, http.MethodPost, "/api/releases/"+asked[0].ID+"/cancel", nil); err != nil || status != want {
+			t.Errorf("%d %s %v, not %d", status, text, err, want)
 		}
 	}
 	if status, text, err := s.callAs(good, http.MethodPost, "/api/tokens", []byte(`{"name": "more"}`)); err != nil || status != http.StatusForbidden {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"gimletd/bot"
@@ -93,7 +92,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	members := commands.Members{
 		People: p.config.people(), Roles: p.config.roles(), Directories: map[string]bot.Directory{},
 		Token: func(ctx context.Context, account string) (bool, error) {
-			if name, ok := strings.CutSuffix(account, api.AccountSuffix); ok { // it was verified as it came, and is not kept
+			if name, ok := releases.IssuerOf(account); ok { // it was verified as it came, and is not kept
 				return slices.ContainsFunc(p.config.Server.OIDC, func(o OIDCConfig) bool { return o.Name == name }), nil
 			}
 			return service.TokenLives(ctx, account)

@@ -120,7 +120,7 @@ roles:
 // TestATokenMaySpeakForSomeRepositoriesOnly ships, and tells of branches, for its own repositories and for others.
 func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
-	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback]}\n"
+	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback, approve, lock, break-glass]}\n"
 	s := w.start()
 	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "web-ci", "repositories": ["acme/web", "acme/site-*"]}`))
 	var made struct{ Token string }
@@ -163,18 +163,75 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 		t.Fatalf("%d %s %v", status, text, err)
 	}
 	s.typed("# settled?")
+	const notFor = "speaks for acme/web, acme/site-* only, not for acme/api"
+	var theirs []struct{ ID, GitopsRef string }
+	get(t, s, "/api/releases?env=staging", &theirs)
+	release := "/api/releases/" + theirs[0].ID
+	until := time.Now().Add(time.Hour).Format(time.RFC3339)
 	for _, c := range []struct{ path, body, says string }{
-		{"/api/releases", ask, "speaks for acme/web, acme/site-* only, not for acme/api"},
-		{"/api/delete?env=staging&app=web", "", "speaks for acme/web, acme/site-* only, not for acme/api"},
+		{"/api/releases", ask, notFor},
+		{"/api/releases?dryRun=true", ask, notFor},
+		{release + "/approve", "", notFor},
+		{release + "/reject", "", notFor},
+		{release + "/cancel", "", notFor},
+		{release + "/break-glass", `{"reason": "it burns"}`, notFor},
+		{"/api/rollback?env=staging&app=web&sha=" + theirs[0].GitopsRef, "", notFor},
+		{"/api/holds", `{"app": "web", "env": "staging", "reason": "a look"}`, notFor},
+		{"/api/locks", fmt.Sprintf(`{"app": "web", "env": "staging", "reason": "a look", "until": %q}`, until), notFor},
+		{"/api/locks", fmt.Sprintf(`{"app": "*", "env": "staging", "reason": "a look", "until": %q}`, until), "all apps of staging"},
+		{"/api/marks", fmt.Sprintf(`{"artifactId": %q, "reason": "it leaks"}`, api), notFor},
+		{"/api/delete?env=staging&app=web", "", notFor},
 		{"/api/flux-events?env=staging", `{"reason": "ReconciliationFailed", "metadata": {"revision": "main@sha1:` + long("1111111") + `"}}`, "all apps of staging"},
 	} {
 		if status, text, err := s.callAs(made.Token, http.MethodPost, c.path, []byte(c.body)); err != nil || status != http.StatusForbidden || !strings.Contains(string(text), c.says) {
 			t.Errorf("%s: %d %s %v", c.path, status, text, err)
 		}
 	}
+	// It reads what is its own.
+	var request struct{ ID string }
+	if status, text, err := s.call(http.MethodPost, "/api/releases", []byte(ask)); err != nil || status != http.StatusCreated || json.Unmarshal(text, &request) != nil {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	s.typed("# settled?")
+	for _, c := range []struct {
+		path   string
+		status int
+		says   string
+	}{
+		{"/api/artifacts?limit=50", 200, `"repositoryName":"acme/site-a"`},
+		{"/api/artifacts?repository=acme/api", 200, "[]"},
+		{"/api/eventArtifactTrack?artifactId=" + api, 403, notFor},
+		{"/api/eventReleaseTrack?id=" + request.ID, 403, notFor},
+		{"/api/event?id=" + request.ID, 403, notFor},
+		{"/api/releases?env=staging&status=any", 200, "[]"},
+		{release, 403, notFor},
+		{"/api/status?env=staging", 200, "{}"},
+		{"/api/gitopsCommits", 200, "[]"},
+		{"/api/audit", 403, "/api/audit is about all"},
+		{"/api/policies", 403, "/api/policies is about all"},
+	} {
+		status, text, err := s.callAs(made.Token, http.MethodGet, c.path, nil)
+		if err != nil || status != c.status || !strings.Contains(string(text), c.says) || (status == 200 && strings.Contains(string(text), "acme/api")) {
+			t.Errorf("%s: %d %s %v", c.path, status, text, err)
+		}
+	}
 	body := []byte(`{"repository": "acme/api", "branch": "main"}`)
 	if status, text, err := s.callAs(made.Token, http.MethodPost, "/api/branch-deleted", body); err != nil || status != http.StatusForbidden {
 		t.Errorf("%d %s %v", status, text, err)
+	}
+	// What it ships is taken, and takes the place of nothing that is another's.
+	mine := w.artifact("web", long("2222222"), nil)
+	if status, text, err := s.callAs(made.Token, http.MethodPost, "/api/artifact", mine); err != nil || status != http.StatusCreated {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	s.typed("# settled?", "/gimlet why web staging")
+	get(t, s, "/api/releases?env=staging&status=any", &theirs)
+	if says := "web is live from acme/api, for which the token that shipped this does not speak"; len(theirs) != 2 || !strings.Contains(s.said(), says) {
+		t.Errorf("%d releases to staging; %s", len(theirs), s.said())
+	}
+	audit := `"action":"request.release","actor":"web-ci"`
+	if status, text, err := s.call(http.MethodGet, "/api/audit", nil); err != nil || status != http.StatusOK || !strings.Contains(string(text), audit) {
+		t.Errorf("the audit does not say %s: %d %s %v", audit, status, text, err)
 	}
 	status, text, err = s.call(http.MethodGet, "/api/tokens", nil)
 	var all []struct {

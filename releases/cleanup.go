@@ -65,7 +65,7 @@ func (s *Service) DeleteBranch(ctx context.Context, d Deletion) (made []Release,
 	}
 	targets, decided := s.cleanups(newest, d.Branch)
 	if d.By.Via != ViaWebhook { // git hosts' calls are signed
-		err = d.By.speaksFor(d.Repository)
+		err = d.By.SpeaksFor(d.Repository)
 		if all := slices.Concat(targets, previews); err == nil && len(all) > 0 { // nobody needs a right for nothing
 			d.By, err = s.mayShip(ctx, all, d.By)
 		}

@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ func (s *Service) BreakGlass(ctx context.Context, ask GlassAsk) (r Release, err 
 	}
 	record.Detail = ask.Reason
 	by, err := s.allow(ctx, ask.By, VerbBreakGlass, r.App, r.Env, ask.At)
-	if err != nil {
+	if err = cmp.Or(err, by.SpeaksFor(r.Version.RepositoryName)); err != nil {
 		return r, s.refusing(ctx, record, err)
 	}
 	var first error // why the one who asked may not any more
@@ -175,7 +176,7 @@ func (s *Service) SignOff(ctx context.Context, releaseID, remark string, by Acto
 			signer, err = breaker, nil
 		}
 	}
-	if err != nil {
+	if err = cmp.Or(err, signer.SpeaksFor(r.Version.RepositoryName)); err != nil {
 		return v, s.refusing(ctx, record, err)
 	}
 	by = signer

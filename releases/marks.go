@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -35,7 +36,7 @@ func (s *Service) MarkBad(ctx context.Context, ask MarkAsk) (m Mark, err error) 
 			break
 		}
 	}
-	if err != nil {
+	if err = cmp.Or(err, ask.By.SpeaksFor(a.Version.RepositoryName)); err != nil {
 		return m, s.refusing(ctx, record, err)
 	}
 	m = Mark{ArtifactID: a.ID, Version: a.Version, Targets: a.Targets, Reason: ask.Reason, By: by, At: s.now()}
@@ -63,6 +64,9 @@ func (s *Service) ClearMark(ctx context.Context, ask MarkAsk) (m Mark, err error
 		if by, err = s.allow(ctx, ask.By, VerbLock, t.App, t.Env, ask.At); err != nil {
 			return m, s.refusing(ctx, record, err)
 		}
+	}
+	if err := ask.By.SpeaksFor(a.Version.RepositoryName); err != nil {
+		return m, s.refusing(ctx, record, err)
 	}
 	m = Mark{ArtifactID: a.ID, Version: a.Version, Targets: a.Targets, Reason: ask.Reason, By: by, At: s.now()}
 	return m, s.refusing(ctx, record, s.setMark(ctx, record, m, false))

@@ -29,9 +29,12 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 	}
 	record := s.by(ask.By, "request.release")
 	record.App, record.Env, record.Artifact = ask.App, ask.Env, ask.ArtifactID
-	apps, err := s.releasable(ctx, ask)
+	a, apps, err := s.releasable(ctx, ask)
 	if err != nil {
 		return nil, err
+	}
+	if err := ask.By.SpeaksFor(a.Version.RepositoryName); err != nil {
+		return nil, s.refusing(ctx, record, err)
 	}
 	for _, app := range apps {
 		if ask.By, err = s.allow(ctx, ask.By, VerbRelease, app, ask.Env, ask.At); err != nil {
@@ -43,10 +46,6 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 		request, known, err := asked(tx, ask.Request)
 		made = known
 		if err != nil || len(known) > 0 {
-			return err
-		}
-		a, err := tx.Artifact(ask.ArtifactID)
-		if err != nil {
 			return err
 		}
 		for _, app := range apps {
@@ -63,14 +62,13 @@ func (s *Service) Propose(ctx context.Context, ask Ask) ([]Release, error) {
 	return made, s.accepted(made, err)
 }
 
-// releasable are the apps that the request is about.
-func (s *Service) releasable(ctx context.Context, ask Ask) (apps []string, err error) {
+// releasable are the artifact and the apps that the request is about.
+func (s *Service) releasable(ctx context.Context, ask Ask) (a *Shipped, apps []string, err error) {
 	if ask.App != "" {
 		apps = []string{ask.App}
 	}
-	a, err := s.Artifact(ctx, ask.ArtifactID)
-	if err != nil {
-		return nil, err
+	if a, err = s.Artifact(ctx, ask.ArtifactID); err != nil {
+		return nil, nil, err
 	}
 	for _, t := range a.Targets {
 		if t.Env == ask.Env && (ask.App == "" || t.App == ask.App) && !slices.Contains(apps, t.App) {
@@ -78,12 +76,12 @@ func (s *Service) releasable(ctx context.Context, ask Ask) (apps []string, err e
 		}
 	}
 	if _, _, err := a.Manifest(ask.App, ask.Env); err != nil && ask.App != "" {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(apps) == 0 {
-		return nil, Errorf(NotFound, "artifact %s has no manifest for any app in %s", a.ID, ask.Env)
+		return nil, nil, Errorf(NotFound, "artifact %s has no manifest for any app in %s", a.ID, ask.Env)
 	}
-	return apps, nil
+	return a, apps, nil
 }
 
 // asked returns what was made for the request already, or, without one, a new name for it.

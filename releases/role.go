@@ -61,7 +61,28 @@ func (s *Service) allow(ctx context.Context, a Actor, verb, app, env string, sin
 		return a, Errorf(NotAllowed, "the admin token is nobody's, so it does not decide: make a token that speaks for somebody (gimletd token create --person)")
 	}
 	a = s.access.Fresh(ctx, a, verb, app, env, since)
-	return a, s.access.Allow(a, verb, app, env)
+	if err := s.access.Allow(a, verb, app, env); err != nil {
+		return a, err
+	}
+	return a, s.concerns(ctx, a, verb, app, env)
+}
+
+// concerns returns an Error when what is live there is of a source repository for which the actor does not speak. What is shipped
+// changes nothing by itself.
+func (s *Service) concerns(ctx context.Context, a Actor, verb, app, env string) error {
+	if len(a.Repositories) == 0 || verb == VerbShip {
+		return nil
+	}
+	if app == AllApps {
+		return Errorf(NotAllowed, "this token speaks for %s only, and this is about all apps of %s", strings.Join(a.Repositories, ", "), env)
+	}
+	return s.store.View(ctx, func(tx Tx) error {
+		live, err := tx.Live(app, env)
+		if err != nil || live == nil {
+			return err
+		}
+		return a.SpeaksFor(live.Version.RepositoryName)
+	})
 }
 
 // Allow returns an Error unless one of the actor's roles allows the verb: NotAllowed, with the roles that would; or

@@ -25,7 +25,7 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 		return 0, err
 	}
 	if len(r.By.Repositories) > 0 {
-		return 0, Errorf(NotAllowed, "the token %s speaks for %s only, and a cluster for all apps of %s", r.By.Name, strings.Join(r.By.Repositories, ", "), env.Name)
+		return 0, Errorf(NotAllowed, "this token speaks for %s only, and a cluster for all apps of %s", strings.Join(r.By.Repositories, ", "), env.Name)
 	}
 	if r.By, err = s.mayShip(ctx, []Target{{App: AllApps, Env: env.Name}}, r.By); err != nil {
 		return 0, err

@@ -50,6 +50,7 @@ type Service struct {
 	scratch      func() (Store, func() error, error)
 	heartbeat    time.Duration
 	scheduling   chan struct{} // a gate has answered
+	dryRuns      chan struct{} // holds one for each that is being made
 }
 
 // Parts are what a Service works with. All are needed.
@@ -76,7 +77,7 @@ func NewService(p Parts) *Service {
 		store: p.Store, renderer: p.Renderer, repositories: p.Repositories, environments: p.Environments, secrets: p.Secrets,
 		access: p.Access, zone: p.Zone, watching: make(chan struct{}, 1), now: p.Now, log: p.Log.With("component", "releases"), loops: p.Loops,
 		planning: make(chan struct{}, 1), publishing: map[string]chan struct{}{},
-		policies: p.Policies, scratch: p.Scratch, scheduling: make(chan struct{}, 1),
+		policies: p.Policies, scratch: p.Scratch, scheduling: make(chan struct{}, 1), dryRuns: make(chan struct{}, maxDryRuns),
 	}
 	const often = 5 * time.Second
 	if s.heartbeat = p.Heartbeat; s.heartbeat == 0 {
@@ -135,7 +136,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	if err != nil {
 		return nil, false, err
 	}
-	if err = by.speaksFor(a.Version.RepositoryName); err == nil {
+	if err = by.SpeaksFor(a.Version.RepositoryName); err == nil {
 		by, err = s.mayShip(ctx, targets, by)
 	}
 	if err != nil {
@@ -150,7 +151,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	sum := sha256.Sum256(content)
 	prints := fingerprints{content: "content " + hex.EncodeToString(sum[:])}
 	if idempotencyKey != "" {
-		prints.key = "key " + idempotencyKey
+		prints.key = "key " + a.Version.RepositoryName + " " + idempotencyKey // each repository has its own
 	}
 	CrashPoint("ingest.before-store")
 	err = s.store.Update(ctx, func(tx Tx) error {
@@ -219,6 +220,9 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints, by Actor) 
 		return err
 	}
 	if shipped.Decisions, err = s.decide(tx, shipped); err != nil {
+		return err
+	}
+	if err := leaveOthers(tx, shipped.Decisions, by); err != nil {
 		return err
 	}
 	if err := tx.PutArtifact(shipped); err != nil {
@@ -298,6 +302,25 @@ func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
 	return decisions, nil
 }
 
+// leaveOthers keeps what a token of some repositories ships from taking the place of what another one has live.
+func leaveOthers(tx Tx, decisions []Decision, by Actor) error {
+	if len(by.Repositories) == 0 {
+		return nil
+	}
+	for i, d := range decisions {
+		live, err := tx.Live(d.App, d.Env)
+		if err != nil {
+			return err
+		}
+		if !d.Fires || live == nil || by.SpeaksFor(live.Version.RepositoryName) == nil {
+			continue
+		}
+		decisions[i].Fires = false
+		decisions[i].Reason = fmt.Sprintf("%s is live from %s, for which the token that shipped this does not speak; a person may release it", d.App, live.Version.RepositoryName)
+	}
+	return nil
+}
+
 // fingerprints are under what an artifact is known again.
 type fingerprints struct{ content, key string }
 
@@ -329,7 +352,7 @@ func (f fingerprints) remember(tx Tx, id string, now time.Time) error {
 
 // propose writes a new release and its event.
 func (s *Service) propose(tx Tx, r Release) (Release, error) {
-	if err := r.RequestedBy.speaksFor(r.Version.RepositoryName); err != nil {
+	if err := r.RequestedBy.SpeaksFor(r.Version.RepositoryName); err != nil {
 		return r, err
 	}
 	now := s.now()

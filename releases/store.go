@@ -145,6 +145,7 @@ type ArtifactQuery struct {
 	Tag          string
 	SHAs         []string // any of them
 	Target       Target   // App, Env or both
+	Within       []string // globs of source repositories, as in Token
 	Since, Until time.Time
 	Limit        int // 0 means 10
 	Offset       int
@@ -157,6 +158,7 @@ type ReleaseQuery struct {
 	ArtifactID   string
 	Request      string
 	Repository   string
+	Within       []string // globs of source repositories, as in Token
 	Statuses     []Status
 	Since, Until time.Time
 	Limit        int // 0 means 10

@@ -116,8 +116,23 @@ func (s *Service) Tokens(ctx context.Context) (all []Token, err error) {
 	return all, err
 }
 
-// Account tells the token from another one of the same name, before or after it.
-func (t Token) Account() string { return t.Name + "/" + t.Hash[:min(8, len(t.Hash))] }
+// Account tells the token from another one of the same name, before or after it. Tokens that a CI has made for its runs are not kept,
+// so they have no hash: those of one source repository are one account.
+func (t Token) Account() string {
+	if t.Hash == "" {
+		return t.Name + ofRuns + strings.Join(t.Repositories, ",")
+	}
+	return t.Name + "/" + t.Hash[:min(8, len(t.Hash))]
+}
+
+// ofRuns stands in the accounts of CIs' own tokens, after the issuer's name.
+const ofRuns = "/oidc/"
+
+// IssuerOf returns the name of the issuer whose runs have the account.
+func IssuerOf(account string) (name string, ok bool) {
+	name, _, ok = strings.Cut(account, ofRuns)
+	return name, ok
+}
 
 // TokenLives reports whether there is a token with the account that has not expired.
 func (s *Service) TokenLives(ctx context.Context, account string) (bool, error) {
@@ -157,13 +172,13 @@ func (s *Service) noteUse(ctx context.Context, t Token) error {
 	})
 }
 
-// speaksFor returns an Error unless the actor may speak for the source repository.
-func (a Actor) speaksFor(repository string) error {
+// SpeaksFor returns an Error unless the actor may speak for the source repository.
+func (a Actor) SpeaksFor(repository string) error {
 	if len(a.Repositories) == 0 {
 		return nil
 	}
 	if globs, err := NewGlobs(a.Repositories); err == nil && globs.Match(repository) {
 		return nil
 	}
-	return Errorf(NotAllowed, "the token %s speaks for %s only, not for %s", a.Name, strings.Join(a.Repositories, ", "), repository)
+	return Errorf(NotAllowed, "this token speaks for %s only, not for %s", strings.Join(a.Repositories, ", "), repository)
 }

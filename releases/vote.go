@@ -82,6 +82,9 @@ type voter struct {
 
 // voter finds out with whose rights somebody may vote on the release.
 func (s *Service) voter(ctx context.Context, r Release, b Ballot) (v voter, err error) {
+	if err := b.By.SpeaksFor(r.Version.RepositoryName); err != nil {
+		return v, err
+	}
 	v.self, v.denied = s.allow(ctx, b.By, VerbApprove, r.App, r.Env, b.At)
 	var all []Delegation
 	if err := s.store.View(ctx, func(tx Tx) error { all, err = tx.Delegations(); return err }); err != nil {
@@ -373,10 +376,11 @@ func (s *Service) Cancel(ctx context.Context, id, reason string, by Actor, at ti
 	}
 	record := s.by(by, "request.cancel").about(r)
 	record.Detail = reason
-	if !r.RequestedBy.Is(by) {
-		if by, err = s.allow(ctx, by, r.Verb(), r.App, r.Env, at); err != nil {
-			return r, s.refusing(ctx, record, err)
-		}
+	if err = by.SpeaksFor(r.Version.RepositoryName); err == nil && !r.RequestedBy.Is(by) {
+		by, err = s.allow(ctx, by, r.Verb(), r.App, r.Env, at)
+	}
+	if err != nil {
+		return r, s.refusing(ctx, record, err)
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
 		if r, err = tx.Release(id); err != nil {

@@ -98,12 +98,19 @@ func (d draft) write(file string) error {
 	if err != nil {
 		return err
 	}
+	text = append(text, '\n')
+	if at, err := filepath.EvalSymlinks(file); err == nil {
+		file = at
+	}
+	if there, err := os.Stat(file); err == nil && !there.Mode().IsRegular() { // a pipe, or /dev/stdout
+		return os.WriteFile(file, text, 0)
+	}
 	f, err := os.CreateTemp(filepath.Dir(file), ".artifact-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(append(text, '\n'))
+	_, err = f.Write(text)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}

@@ -50,8 +50,8 @@ func (s *Server) getArtifacts(_ http.ResponseWriter, r *http.Request) (int, any,
 	q := releases.ArtifactQuery{
 		Repository: params.text("repository"), Branch: params.text("branch"), Event: params.event(),
 		SourceBranch: params.text("sourceBranch"), Tag: params.text("tag"), SHAs: params.values["sha"],
-		Target: releases.Target{App: params.text("app"), Env: params.text("env")},
-		Since:  params.time("since"), Until: params.time("until"), Limit: params.number("limit", maxLimit), Offset: params.number("offset", maxOffset),
+		Target: releases.Target{App: params.text("app"), Env: params.text("env")}, Within: caller(r).Repositories,
+		Since: params.time("since"), Until: params.time("until"), Limit: params.number("limit", maxLimit), Offset: params.number("offset", maxOffset),
 	}
 	if params.err != nil {
 		return 0, nil, params.err

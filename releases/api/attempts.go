@@ -13,9 +13,9 @@ import (
 // attempts bounds how often somebody may try tokens that are none. One address may be everybody's, when it is a proxy's: so whatever
 // others try from it, tokens that nobody can guess are let in, and the admin's when it was good here before.
 type attempts struct {
-	mu   sync.Mutex
-	bad  map[string]*rate.Limiter   // by address
-	good map[[sha256.Size]byte]bool // digests of tokens
+	mu    sync.Mutex
+	bad   map[string]*rate.Limiter // by address
+	admin *[sha256.Size]byte       // the digest of the admin's token, once it was good
 }
 
 // Limits of attempts.
@@ -23,11 +23,10 @@ const (
 	attemptsAtOnce = 20
 	attemptEvery   = 3 * time.Second
 	manyAddresses  = 4096
-	manyTokens     = 4096
 )
 
 func newAttempts() *attempts {
-	return &attempts{bad: map[string]*rate.Limiter{}, good: map[[sha256.Size]byte]bool{}}
+	return &attempts{bad: map[string]*rate.Limiter{}}
 }
 
 func address(r *http.Request) string {
@@ -42,25 +41,24 @@ func address(r *http.Request) string {
 func (a *attempts) slowed(r *http.Request, token [sha256.Size]byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.good[token] {
+	if a.admin != nil && *a.admin == token {
 		return false
 	}
 	l := a.bad[address(r)]
 	return l != nil && l.Tokens() < 1
 }
 
-// note remembers how an attempt went.
-func (a *attempts) note(r *http.Request, token [sha256.Size]byte, good bool) {
+// trust remembers the admin's token.
+func (a *attempts) trust(token [sha256.Size]byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if good {
-		if len(a.good) >= manyTokens {
-			clear(a.good)
-		}
-		a.good[token] = true
-		return
-	}
-	delete(a.good, token)
+	a.admin = &token
+}
+
+// note remembers an attempt with what is no token.
+func (a *attempts) note(r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	from := address(r)
 	if a.bad[from] == nil {
 		if len(a.bad) >= manyAddresses {

@@ -65,7 +65,8 @@ func (r rollouts) of(ctx context.Context, one releases.Release) (status, desc st
 	}
 	live, there := r.lives[one.Env][one.App]
 	health := one.Rollout
-	if one.Status == releases.Unchanged { // what was there already was rolled out by another release
+	// What was there already was rolled out by another release; and of old ones only what is live was told of.
+	if one.Status == releases.Unchanged || (health == "" && live.ReleaseID == one.ID) {
 		health = live.Health
 	}
 	switch {
@@ -151,7 +152,7 @@ type gitopsCommit struct {
 // getGitopsCommits lists the newest commits.
 func (s *Server) getGitopsCommits(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	const newest = 20
-	found, err := s.service.Releases(r.Context(), releases.ReleaseQuery{Statuses: []releases.Status{releases.Published}, Limit: newest})
+	found, err := s.service.Releases(r.Context(), releases.ReleaseQuery{Within: caller(r).Repositories, Statuses: []releases.Status{releases.Published}, Limit: newest})
 	if err != nil {
 		return 0, nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"gimletd/releases"
@@ -75,7 +77,10 @@ func show(r releases.Release) shown {
 
 func (s *Server) getRelease(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	found, err := s.service.Release(r.Context(), r.PathValue("id"))
-	return http.StatusOK, show(found), err
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, show(found), caller(r).SpeaksFor(found.Version.RepositoryName)
 }
 
 // said is what somebody says of a release.
@@ -224,6 +229,7 @@ func (s *Server) deleteHold(_ http.ResponseWriter, r *http.Request) (int, any, e
 
 func (s *Server) getMarks(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	all, err := s.service.Marks(r.Context())
+	all = slices.DeleteFunc(all, func(m releases.Mark) bool { return caller(r).SpeaksFor(m.Version.RepositoryName) != nil })
 	return http.StatusOK, list(all), err
 }
 
@@ -252,12 +258,23 @@ func (s *Server) deleteMark(_ http.ResponseWriter, r *http.Request) (int, any, e
 	return http.StatusOK, mark, err
 }
 
+// speaksForAll refuses a token of some source repositories.
+func speaksForAll(r *http.Request) error {
+	if only := caller(r).Repositories; len(only) > 0 {
+		return releases.Errorf(releases.NotAllowed, "this token speaks for %s only, and %s is about all", strings.Join(only, ", "), r.URL.Path)
+	}
+	return nil
+}
+
 // maxRecords is how many records of the audit one call returns.
 const maxRecords = 1000
 
 // getAudit returns records as they are stored, one on a line, and the audit's head in a header.
 func (s *Server) getAudit(w http.ResponseWriter, r *http.Request) (int, any, error) {
 	params := query{values: r.URL.Query()}
+	if err := speaksForAll(r); err != nil {
+		return 0, nil, err
+	}
 	const most = 1 << 62
 	after, limit := params.number("after", most), params.number("limit", maxRecords)
 	if params.err != nil {

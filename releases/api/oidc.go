@@ -15,6 +15,8 @@ import (
 	"gimletd/releases"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 )
 
 // Issuer is a CI that signs tokens for its runs (OpenID Connect), so that it needs no secret of ours. A run speaks as `token:<name>` in the
@@ -38,23 +40,49 @@ const (
 
 // issuers verify the tokens of CIs.
 type issuers struct {
-	client *http.Client
-	now    func() time.Time
-	all    map[string]*issuer // by URL
+	now func() time.Time
+	all map[string]*issuer // by URL
 }
 
 type issuer struct {
 	Issuer
+	client *http.Client
+	asking singleflight.Group
+
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier
 	asked    time.Time
 	failure  error
 }
 
+// sparing keeps those who make up tokens from having their issuer asked for its keys each time. Keys that are known are not asked for.
+type sparing struct {
+	http.RoundTripper
+	limit *rate.Limiter
+}
+
+// Limits of how often an issuer is asked.
+const (
+	askEvery  = 5 * time.Second
+	askAtOnce = 10
+)
+
+var errAskedTooOften = errors.New("it was asked too often just now")
+
+// RoundTrip is for http.RoundTripper.
+func (s sparing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !s.limit.Allow() {
+		return nil, errAskedTooOften
+	}
+	return s.RoundTripper.RoundTrip(r)
+}
+
 func newIssuers(all []Issuer, client *http.Client, now func() time.Time) issuers {
-	i := issuers{client: client, now: now, all: map[string]*issuer{}}
+	i := issuers{now: now, all: map[string]*issuer{}}
 	for _, one := range all {
-		i.all[one.URL] = &issuer{Issuer: one}
+		calm := *client
+		calm.Transport = sparing{http.DefaultTransport, rate.NewLimiter(rate.Every(askEvery), askAtOnce)}
+		i.all[one.URL] = &issuer{Issuer: one, client: &calm}
 	}
 	return i
 }
@@ -76,15 +104,11 @@ func (i issuers) issuerOf(token string) *issuer {
 	return i.all[claims.Issuer]
 }
 
-// AccountSuffix ends the accounts of those who were let in by an issuer's token.
-const AccountSuffix = "/oidc"
-
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$`)
 
 // verify returns the token that a CI's own one stands for: it may be taken for nothing else than what the issuer has signed.
 func (i issuers) verify(ctx context.Context, of *issuer, token string) (*releases.Token, error) {
-	ctx = oidc.ClientContext(ctx, i.client)
-	verifier, err := of.ready(ctx, i)
+	verifier, err := of.ready(ctx, i.now)
 	if err != nil {
 		return nil, releases.Wrap(releases.Unavailable, err, "the issuer %s cannot be asked for its keys now", of.URL)
 	}
@@ -111,7 +135,7 @@ func (i issuers) verify(ctx context.Context, of *issuer, token string) (*release
 	if globs, err := releases.NewGlobs(of.Repositories); err != nil || !globs.Match(repository) {
 		return nil, releases.Errorf(releases.NotAllowed, "runs of %s are not let in: server.oidc allows %s", repository, strings.Join(of.Repositories, ", "))
 	}
-	return &releases.Token{Name: of.Name, Hash: strings.TrimPrefix(AccountSuffix, "/"), Repositories: []string{repository}}, nil
+	return &releases.Token{Name: of.Name, Repositories: []string{repository}}, nil
 }
 
 // reasonOf is what is wrong with a token, without the token's own words.
@@ -125,23 +149,43 @@ func reasonOf(err error) string {
 	return "it cannot be verified"
 }
 
-// ready asks the issuer how its tokens are verified, once.
-func (o *issuer) ready(ctx context.Context, i issuers) (*oidc.IDTokenVerifier, error) {
+// ready asks the issuer how its tokens are verified, once. Whoever calls may leave; the others go on waiting.
+func (o *issuer) ready(ctx context.Context, now func() time.Time) (*oidc.IDTokenVerifier, error) {
+	if verifier, failure := o.known(now()); verifier != nil || failure != nil {
+		return verifier, failure
+	}
+	lasting := oidc.ClientContext(context.WithoutCancel(ctx), o.client)
+	answered := o.asking.DoChan("", func() (any, error) {
+		asking, cancel := context.WithTimeout(lasting, issuerWithin)
+		defer cancel()
+		provider, err := oidc.NewProvider(asking, o.URL)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.asked, o.failure = now(), err; err != nil {
+			return nil, err
+		}
+		// The keys are fetched by the provider's own context, which must not end with this call.
+		o.verifier = provider.VerifierContext(lasting, &oidc.Config{ClientID: o.Audience, Now: now})
+		return nil, nil
+	})
+	select {
+	case a := <-answered:
+		if a.Err != nil {
+			return nil, fmt.Errorf("discovery: %w", a.Err)
+		}
+		verifier, _ := o.known(now())
+		return verifier, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// known is what the issuer has answered, or why it could not be asked just now.
+func (o *issuer) known(now time.Time) (*oidc.IDTokenVerifier, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.verifier != nil {
-		return o.verifier, nil
+	if o.verifier == nil && o.failure != nil && now.Sub(o.asked) < issuerAgain {
+		return nil, fmt.Errorf("discovery: %w", o.failure)
 	}
-	if o.failure != nil && i.now().Sub(o.asked) < issuerAgain {
-		return nil, o.failure
-	}
-	asking, cancel := context.WithTimeout(ctx, issuerWithin)
-	defer cancel()
-	provider, err := oidc.NewProvider(asking, o.URL)
-	if o.asked, o.failure = i.now(), err; err != nil {
-		return nil, fmt.Errorf("discovery: %w", err)
-	}
-	// The keys are fetched by the provider's own context, which must not end with this call.
-	o.verifier = provider.VerifierContext(oidc.ClientContext(context.WithoutCancel(ctx), i.client), &oidc.Config{ClientID: o.Audience, Now: i.now})
 	return o.verifier, nil
 }

@@ -41,6 +41,9 @@ func tellApp(d releases.Decision) toldApp {
 
 // getPolicies tells when the scheduled policies run next, and what they would do now.
 func (s *Server) getPolicies(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	if err := speaksForAll(r); err != nil {
+		return 0, nil, err
+	}
 	outlooks, err := s.service.Outlooks(r.Context(), r.URL.Query().Get("policy"), 0)
 	if err != nil {
 		return 0, nil, err

@@ -105,7 +105,7 @@ func (s *Server) dryRun(r *http.Request, ask releases.Ask) (int, any, error) {
 func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	params := query{values: r.URL.Query()}
 	q := releases.ReleaseQuery{
-		Env: params.required("env"), App: params.text("app"), Repository: params.text("git-repo"), Statuses: params.statuses(),
+		Env: params.required("env"), App: params.text("app"), Repository: params.text("git-repo"), Within: caller(r).Repositories, Statuses: params.statuses(),
 		Since: params.time("since"), Until: params.time("until"), Limit: params.number("limit", maxLimit), Offset: params.number("offset", maxOffset),
 	}
 	if params.err != nil {
@@ -161,6 +161,9 @@ func (s *Server) getStatus(_ http.ResponseWriter, r *http.Request) (int, any, er
 	}
 	rolled := s.rollouts()
 	for _, st := range states {
+		if st.Live != nil && caller(r).SpeaksFor(st.Live.Version.RepositoryName) != nil {
+			continue
+		}
 		apps[st.App] = nil
 		if live := st.Live; live != nil {
 			wrote := releases.Release{ID: live.ReleaseID, App: live.App, Env: live.Env, Status: releases.Published, Rollout: live.Health}

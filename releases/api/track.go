@@ -48,6 +48,11 @@ func (s *Server) trackRelease(_ http.ResponseWriter, r *http.Request) (int, any,
 		}
 		found = []releases.Release{one}
 	}
+	for _, one := range found {
+		if err := caller(r).SpeaksFor(one.Version.RepositoryName); err != nil {
+			return 0, nil, err
+		}
+	}
 	t, err := s.follow(r.Context(), found)
 	return http.StatusOK, t, err
 }
@@ -58,7 +63,11 @@ func (s *Server) trackArtifact(_ http.ResponseWriter, r *http.Request) (int, any
 	if params.err != nil {
 		return 0, nil, params.err
 	}
-	if _, err := s.service.Artifact(r.Context(), id); err != nil {
+	shipped, err := s.service.Artifact(r.Context(), id)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := caller(r).SpeaksFor(shipped.Version.RepositoryName); err != nil {
 		return 0, nil, err
 	}
 	found, err := s.service.Releases(r.Context(), releases.ReleaseQuery{ArtifactID: id, Limit: maxTracked})

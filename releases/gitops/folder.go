@@ -26,17 +26,18 @@ import (
 
 // Folder is a folder of somebody's repository, such as a chart, at a commit, tag or branch; the remote's HEAD without.
 type Folder struct {
-	URL                string
-	Username, Password string
-	Path               string
-	Commit             string
-	Tag, Branch        string
+	URL         string
+	Auth        AuthConfig
+	Path        string
+	Commit      string
+	Tag, Branch string
 }
 
 // Limits of a folder that is read.
 const (
-	maxFolderFiles = 2000
-	maxFolderBytes = 20 << 20
+	maxFolderFiles   = 2000
+	maxFolderBytes   = 20 << 20
+	maxFolderEntries = 5 * maxFolderFiles // folders in it, too: the same one may be there again and again
 )
 
 // ErrNoRef says that the remote has no such commit, tag, branch or folder.
@@ -44,11 +45,18 @@ var ErrNoRef = errors.New("it is not there")
 
 var fullCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-func (f Folder) auth() transport.AuthMethod {
-	if f.Password == "" {
-		return nil
+func (f Folder) auth() (transport.AuthMethod, error) {
+	endpoint, err := transport.NewEndpoint(f.URL)
+	switch {
+	case err != nil:
+		return nil, err
+	case endpoint.Protocol == "ssh":
+		isolateSSH()
+		return sshAuth(f.Auth, endpoint)
+	case f.Auth.Password == "":
+		return nil, nil //nolint:nilnil // go-git means "none"
 	}
-	return &githttp.BasicAuth{Username: f.Username, Password: f.Password}
+	return &githttp.BasicAuth{Username: f.Auth.Username, Password: f.Auth.Password.Reveal()}, nil
 }
 
 func (f Folder) remote(storage storage.Storer) *git.Remote {
@@ -63,7 +71,11 @@ func (f Folder) Resolve(ctx context.Context) (string, error) {
 		}
 		return f.Commit, nil
 	}
-	refs, err := f.remote(memory.NewStorage()).ListContext(ctx, &git.ListOptions{Auth: f.auth(), PeelingOption: git.AppendPeeled})
+	auth, err := f.auth()
+	if err != nil {
+		return "", err
+	}
+	refs, err := f.remote(memory.NewStorage()).ListContext(ctx, &git.ListOptions{Auth: auth, PeelingOption: git.AppendPeeled})
 	if err != nil {
 		return "", err
 	}
@@ -81,7 +93,7 @@ func (f Folder) Resolve(ctx context.Context) (string, error) {
 				continue
 			}
 			if ref.Type() == plumbing.SymbolicReference {
-				return Folder{URL: f.URL, Username: f.Username, Password: f.Password, Branch: ref.Target().Short()}.Resolve(ctx)
+				return Folder{URL: f.URL, Auth: f.Auth, Branch: ref.Target().Short()}.Resolve(ctx)
 			}
 			return ref.Hash().String(), nil
 		}
@@ -113,7 +125,7 @@ func (f Folder) Read(ctx context.Context, commit, scratch string) (map[string][]
 			return nil, fmt.Errorf("folder %s: %w", inside, ErrNoRef)
 		}
 	}
-	return filesIn(tree)
+	return filesIn(ctx, tree)
 }
 
 // fetch gets the commit with as little else as the remote lets one: hosts that give no commit by its name give the branch or tag, and
@@ -127,8 +139,12 @@ func (f Folder) fetch(ctx context.Context, store storage.Storer, commit string) 
 		attempts = append(attempts, git.FetchOptions{RefSpecs: []config.RefSpec{config.RefSpec("+refs/heads/" + f.Branch + ":refs/heads/wanted")}, Depth: 1})
 	}
 	attempts = append(attempts, git.FetchOptions{RefSpecs: []config.RefSpec{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}})
+	auth, err := f.auth()
+	if err != nil {
+		return nil, err
+	}
 	for _, options := range attempts {
-		options.Auth, options.Tags = f.auth(), git.NoTags
+		options.Auth, options.Tags = auth, git.NoTags
 		err := f.remote(store).FetchContext(ctx, &options)
 		switch {
 		case errors.Is(err, git.ErrExactSHA1NotSupported), errors.As(err, new(git.NoMatchingRefSpecError)), errors.Is(err, git.NoErrAlreadyUpToDate):
@@ -142,17 +158,20 @@ func (f Folder) fetch(ctx context.Context, store storage.Storer, commit string) 
 	return nil, fmt.Errorf("commit %s: %w", commit, ErrNoRef)
 }
 
-func filesIn(tree *object.Tree) (map[string][]byte, error) {
+func filesIn(ctx context.Context, tree *object.Tree) (map[string][]byte, error) {
 	files, size := map[string][]byte{}, int64(0)
 	walker := object.NewTreeWalker(tree, true, nil)
 	defer walker.Close()
-	for {
+	for entries := 0; ; entries++ {
 		name, entry, err := walker.Next()
 		if errors.Is(err, io.EOF) {
 			return files, nil
 		}
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
+		}
+		if entries >= maxFolderEntries {
+			return nil, fmt.Errorf("it has more than %d files and folders", maxFolderEntries)
 		}
 		switch entry.Mode {
 		case filemode.Dir:
@@ -178,8 +197,12 @@ func filesIn(tree *object.Tree) (map[string][]byte, error) {
 
 // Denied reports whether the remote has refused the credentials.
 func Denied(err error) bool {
-	return errors.Is(err, transport.ErrAuthenticationRequired) || errors.Is(err, transport.ErrAuthorizationFailed)
+	return errors.Is(err, transport.ErrAuthenticationRequired) || errors.Is(err, transport.ErrAuthorizationFailed) ||
+		(err != nil && strings.Contains(err.Error(), "unable to authenticate")) // ssh has no error of its own for it
 }
+
+// Strange reports whether the remote's key is not the one that is known.
+func Strange(err error) bool { return err != nil && strings.Contains(err.Error(), "knownhosts") }
 
 // Missing reports whether what was asked for is not there, whatever is done.
 func Missing(err error) bool {

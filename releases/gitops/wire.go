@@ -379,7 +379,7 @@ func explain(err error) error {
 		return releases.Wrap(releases.Unavailable, err, "the GitOps repository does not accept our credentials; check gitops auth in the configuration")
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return releases.Wrap(releases.Unavailable, err, "the GitOps repository does not exist, or is not shown to us; check its url and auth")
-	case strings.Contains(err.Error(), "knownhosts"):
+	case Strange(err):
 		return releases.Wrap(releases.Unavailable, err, "the GitOps host's key is not the one in knownHostsFile")
 	}
 	return err

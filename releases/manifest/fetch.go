@@ -24,12 +24,14 @@ import (
 )
 
 // Source is a place where charts may come from: an http(s) repository, a path in an OCI registry (oci://), a git repository
-// (https://….git), or a folder on this machine (file://).
+// (https://….git or ssh://….git), or a folder on this machine (file://).
 type Source struct {
-	URL          string          `yaml:"url"`
-	Username     string          `yaml:"username"`
-	Password     releases.Secret `yaml:"password"`
-	PasswordFile string          `yaml:"passwordFile"`
+	URL            string          `yaml:"url"`
+	Username       string          `yaml:"username"`
+	Password       releases.Secret `yaml:"password"`
+	PasswordFile   string          `yaml:"passwordFile"`
+	SSHKeyFile     string          `yaml:"sshKeyFile"`
+	KnownHostsFile string          `yaml:"knownHostsFile"`
 }
 
 // Validate returns the first fault.
@@ -40,10 +42,17 @@ func (s Source) Validate() error {
 		return fmt.Errorf("url: %w", err)
 	case s.URL == "":
 		return errors.New("url: missing")
-	case u.User != nil:
+	case secretIn(u):
 		return errors.New("url: has credentials in it; use username and passwordFile")
-	case strings.HasSuffix(u.Path, ".git") && ((u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != ""):
-		return fmt.Errorf("url: %q: a git repository of charts is named by https:// and without a folder in it", s.URL)
+	case strings.HasSuffix(u.Path, ".git") && ((u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "ssh") || u.RawQuery != ""):
+		return fmt.Errorf("url: %q: a git repository of charts is named by https:// or ssh:// and without a folder in it", s.URL)
+	case u.Scheme == "ssh" && !strings.HasSuffix(u.Path, ".git"):
+		return fmt.Errorf("url: %q: over ssh there are git repositories, whose names end in .git", s.URL)
+	case u.Scheme == "ssh" && s.SSHKeyFile == "":
+		return errors.New("sshKeyFile: missing; a repository over ssh needs a key")
+	case u.Scheme == "ssh" && s.KnownHostsFile == "":
+		return errors.New("knownHostsFile: missing; a repository over ssh needs the host's key (ssh-keyscan)")
+	case u.Scheme == "ssh":
 	case u.Scheme == "oci" && (u.Host == "" || u.RawQuery != "" || strings.ContainsAny(u.Path, ":@")):
 		return fmt.Errorf("url: %q is not a registry and a path in it, such as oci://ghcr.io/acme/charts", s.URL)
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "oci" && u.Scheme != "file":
@@ -69,7 +78,6 @@ type charts struct {
 	dir     string
 	sources map[string]*repository
 	git     GitReader
-	cloning chan struct{} // holds one when a repository is read
 	log     *slog.Logger
 }
 
@@ -78,6 +86,8 @@ type repository struct {
 	Source
 	dir    string // of the index
 	client *http.Client
+	// cloning holds one when the repository, a git one, is read.
+	cloning chan struct{}
 
 	files sync.Mutex // guards versions.json, which must not wait for the network
 
@@ -90,7 +100,7 @@ type repository struct {
 }
 
 func newCharts(dir string, sources []Source, log *slog.Logger) *charts {
-	c := &charts{dir: dir, cloning: make(chan struct{}, 1), sources: map[string]*repository{}, log: log}
+	c := &charts{dir: dir, sources: map[string]*repository{}, log: log}
 	client := &http.Client{Timeout: fetchWithin, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > 5 {
 			return errors.New("too many redirects")
@@ -102,7 +112,7 @@ func newCharts(dir string, sources []Source, log *slog.Logger) *charts {
 	}}
 	for _, s := range sources {
 		sum := sha256.Sum256([]byte(s.URL))
-		c.sources[normal(s.URL)] = &repository{Source: s, dir: filepath.Join(dir, hex.EncodeToString(sum[:8])), client: client}
+		c.sources[normal(s.URL)] = &repository{Source: s, dir: filepath.Join(dir, hex.EncodeToString(sum[:8])), client: client, cloning: make(chan struct{}, 1)}
 	}
 	return c
 }

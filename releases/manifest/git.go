@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/url"
@@ -20,13 +21,12 @@ import (
 	"helm.sh/helm/v3/pkg/ignore"
 )
 
-// Charts in git repositories: https://host/x.git?path=/charts/p/&sha=|tag=|branch=
+// Charts in git repositories: https://host/x.git?path=/charts/p/&sha=|tag=|branch=, or ssh://git@host/x.git?…
 
 // GitFolder is a folder of a git repository, as a chart's name says it.
 type GitFolder struct {
 	URL                    string
-	Username               string
-	Password               releases.Secret
+	Source                 Source // by what the repository knows us
 	Path, SHA, Tag, Branch string
 }
 
@@ -57,12 +57,15 @@ func (c *charts) locateGit(ctx context.Context, want releases.Chart) (string, er
 	case want.Version != "":
 		return "", releases.Errorf(releases.Invalid, "chart.version: a chart in git has the version of its commit; name it by sha, tag or branch")
 	}
-	f.Username, f.Password = source.Username, source.Password
+	f.Source = source.Source
+	if path := c.kept(source, releases.Chart{Name: f.Path, Version: f.SHA}); f.SHA != "" && path != "" {
+		return path, nil
+	}
 	select { // one at a time: who waits finds what another has fetched
-	case c.cloning <- struct{}{}:
-		defer func() { <-c.cloning }()
+	case source.cloning <- struct{}{}:
+		defer func() { <-source.cloning }()
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", releases.Wrap(releases.Unavailable, ctx.Err(), "other charts are being fetched from %s", f.URL)
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
@@ -103,9 +106,9 @@ func readGitFolder(name string) (f GitFolder, fault string) {
 		return f, "it is not a URL"
 	}
 	switch {
-	case (u.Scheme != "https" && u.Scheme != "http") || u.Host == "":
-		return f, "a git repository is named by https://"
-	case u.User != nil:
+	case (u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "ssh") || u.Host == "":
+		return f, "a git repository is named by https:// or ssh://"
+	case secretIn(u):
 		return f, "it has credentials in it; the configuration has them"
 	case u.Fragment != "":
 		return f, "it has a fragment (#)"
@@ -143,10 +146,22 @@ func readGitFolder(name string) (f GitFolder, fault string) {
 	return f, ""
 }
 
+// maxIgnore bounds a .helmignore: each of its lines is tried with each file.
+const maxIgnore = 16 << 10
+
+// secretIn reports whether the URL has what is nobody else's business. Whom one is over ssh is part of the address.
+func secretIn(u *url.URL) bool {
+	_, password := u.User.Password()
+	return password || (u.User != nil && u.Scheme != "ssh")
+}
+
 // withoutIgnored leaves out what Helm leaves out of a folder. https://helm.sh/docs/chart_template_guide/helm_ignore_file/
 func withoutIgnored(files map[string][]byte) (map[string][]byte, error) {
 	rules := ignore.Empty()
 	if text, ok := files[ignore.HelmIgnore]; ok {
+		if len(text) > maxIgnore {
+			return nil, fmt.Errorf("it is larger than %d KiB", maxIgnore>>10)
+		}
 		var err error
 		if rules, err = ignore.Parse(bytes.NewReader(text)); err != nil {
 			return nil, err

@@ -119,8 +119,13 @@ func (t *transaction) Artifacts(q releases.ArtifactQuery) ([]*releases.Shipped, 
 		}
 		selected = append(selected, union)
 	}
+	theirs, err := ofRepositories(terms, q.Within)
+	if err != nil {
+		return nil, err
+	}
+	selected = append(selected, theirs...)
 	found := []*releases.Shipped{}
-	err := t.page(selected, q.Since, q.Until, q.Limit, q.Offset, func(k []byte) error {
+	err = t.page(selected, q.Since, q.Until, q.Limit, q.Offset, func(k []byte) error {
 		s, err := t.artifactAt(k)
 		found = append(found, s)
 		return err

@@ -75,13 +75,18 @@ func (t *transaction) Releases(q releases.ReleaseQuery) ([]releases.Release, err
 	terms := t.tx.Bucket(bucketReleaseTerms)
 	selected := lists(t.tx.Bucket(bucketReleases), terms, targetFilter(releases.Target{App: q.App, Env: q.Env}),
 		filter{byArtifact, q.ArtifactID}, filter{byRequest, q.Request}, filter{byRepository, q.Repository})
+	theirs, err := ofRepositories(terms, q.Within)
+	if err != nil {
+		return nil, err
+	}
+	selected = append(selected, theirs...)
 	limit, offset := q.Limit, q.Offset
 	if limit <= 0 {
 		limit = defaultLimit
 	}
 	found := []releases.Release{}
 	const unlimited = 1 << 40
-	err := t.page(selected, q.Since, q.Until, unlimited, 0, func(k []byte) error {
+	err = t.page(selected, q.Since, q.Until, unlimited, 0, func(k []byte) error {
 		r, err := t.releaseAt(k)
 		if err != nil {
 			return err

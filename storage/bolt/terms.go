@@ -64,6 +64,28 @@ func (u anyOf) atOrBefore(k releases.Key) (best releases.Key, ok bool) {
 	return best, ok
 }
 
+// ofRepositories is the union of the lists of the source repositories that the globs take. Without globs it is nothing.
+func ofRepositories(terms *bbolt.Bucket, globs []string) (all []anyOf, err error) {
+	if len(globs) == 0 {
+		return nil, nil
+	}
+	taken, err := releases.NewGlobs(globs)
+	if err != nil {
+		return nil, err
+	}
+	union := anyOf{}
+	start := []byte{byRepository, ':'}
+	cursor := terms.Cursor()
+	for entry, _ := cursor.Seek(start); bytes.HasPrefix(entry, start); {
+		name, _, _ := bytes.Cut(entry[len(start):], []byte{0})
+		if repository := string(name); taken.Match(repository) {
+			union = append(union, newList(terms, byRepository, repository))
+		}
+		entry, _ = cursor.Seek(append(append(bytes.Clone(start), name...), 1)) // past all that it has
+	}
+	return []anyOf{union}, nil
+}
+
 // newest calls yield with the keys that are in every list, from the newest at or before `from` down to `until`,
 // until yield returns false. Each list skips to where the others stand, so the cost follows the rarest term.
 func newest(lists []anyOf, from, until releases.Key, yield func(releases.Key) (bool, error)) error {
