@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -109,7 +110,8 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	r := newRenderer("hush")
 	target := releases.Target{App: "shop", Env: "staging", Namespace: "team"}
 	render := func(r *manifest.Renderer, c releases.Chart) ([]releases.File, error) {
-		files, _, err := r.Render(t.Context(), target, releases.Manifest{Chart: c}, map[string]string{"TAG": "v1"})
+		rendered, err := r.Render(t.Context(), target, releases.Manifest{Chart: c}, map[string]string{"TAG": "v1"})
+		files := rendered.Files
 		return files, err
 	}
 	want, err := render(r, releases.Chart{Repository: "file://" + abs(t, charts), Name: "web", Version: "1.2.0"})
@@ -198,7 +200,8 @@ func TestChartsOfAGitRepositoryOverSSH(t *testing.T) {
 			Worker: []string{self, manifest.WorkerCommand}, Git: reader,
 		}, slog.New(slog.DiscardHandler))
 		defer r.Close()
-		files, _, err := r.Render(t.Context(), releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: c}, nil)
+		rendered, err := r.Render(t.Context(), releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: c}, nil)
+		files := rendered.Files
 		return files, err
 	}
 	want, err := render(releases.Chart{Repository: "file://" + abs(t, charts), Name: "web", Version: "1.2.0"}, server.KnownHosts, server.KeyFile)
@@ -227,4 +230,106 @@ func abs(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestAReleaseIsPlannedAgainFromTheSameChart moves the chart's branch on, and the app's folder, while a release waits for votes: it is
+// planned again, and what people have seen of the chart stays what it is.
+func TestAReleaseIsPlannedAgainFromTheSameChart(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	repository := filepath.Join(w.git.Root, "charts.git")
+	gittest.Bare(t, repository, folderFiles(t, "releases/manifest/testdata/charts/web", "web"))
+	work := gittest.Clone(t, repository)
+	first := strings.TrimSpace(gittest.Git(t, work, "rev-parse", "HEAD"))
+	w.charts = w.git.URL + "/charts.git"
+	w.chat = `environments:
+  - {name: production, channels: [console], approval: {count: 1, from: [managers]}}
+people: [{name: grace, email: grace@example.com}]
+roles: [{name: managers, members: [grace@example.com], can: [approve]}]
+`
+	s := w.start()
+	id := s.post(w.artifact("shop", long("1111111"), func(a map[string]any) {
+		one := a["environments"].([]any)[1].(map[string]any)
+		one["chart"] = map[string]string{"name": w.charts + "?path=web&branch=main"}
+		one["values"] = map[string]any{}
+		a["environments"] = []any{one}
+	}))
+	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "grace", "person": "grace@example.com"}`))
+	var token struct{ Token string }
+	if err != nil || status != http.StatusCreated || json.Unmarshal(text, &token) != nil {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	type shown struct {
+		ID, Status, Plan string
+		Recipe           releases.Recipe
+	}
+	ask := func() (newest shown) {
+		t.Helper()
+		status, text, err := s.call(http.MethodPost, "/api/releases", fmt.Appendf(nil, `{"env": "production", "artifactId": %q}`, id))
+		if err != nil || status != http.StatusCreated {
+			t.Fatalf("%d %s %v", status, text, err)
+		}
+		s.typed("# settled?")
+		var all []shown
+		get(t, s, "/api/releases?env=production&status=any", &all)
+		get(t, s, "/api/releases/"+all[0].ID, &newest)
+		return newest
+	}
+	approve := func(id string) (int, string) {
+		t.Helper()
+		status, text, err := s.callAs(token.Token, http.MethodPost, "/api/releases/"+id+"/approve", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.typed("# settled?")
+		return status, string(text)
+	}
+	waiting := ask()
+	if r := waiting.Recipe; waiting.Status != "waiting" || r.Chart.Name != w.charts+"?path=web&sha="+first || len(r.Digest) != 64 || r.KubeVersion == "" || !strings.HasPrefix(r.Helm, "v3.") {
+		t.Fatalf("%+v", waiting)
+	}
+
+	chart := filepath.Join(work, "web/Chart.yaml")
+	yaml, err := os.ReadFile(chart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(chart, bytes.Replace(yaml, []byte("version: 1.2.0"), []byte("version: 7.7.7"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gittest.Git(t, work, "commit", "-qam", "seven")
+	gittest.Git(t, work, "push", "-q", "origin", "HEAD:main")
+	gitops := gittest.Clone(t, w.remote)
+	if err := os.MkdirAll(filepath.Join(gitops, "production/shop"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(gitops, "production/shop/by-hand.yaml"), []byte("kind: ConfigMap\nmetadata: {name: x}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gittest.Git(t, gitops, "add", "-A")
+	gittest.Git(t, gitops, "commit", "-qm", "by hand")
+	gittest.Git(t, gitops, "push", "-q", "origin", "HEAD:main")
+
+	for range 2 { // the folder has changed under the first plan, which is noticed when it is to be pushed
+		if status, text := approve(waiting.ID); status != http.StatusOK {
+			t.Fatalf("%d %s", status, text)
+		}
+		var now shown
+		get(t, s, "/api/releases/"+waiting.ID, &now)
+		if now.Status == "published" {
+			if now.Plan == waiting.Plan {
+				t.Error("it was not planned again")
+			}
+			break
+		}
+		if now.Recipe.Chart != waiting.Recipe.Chart || now.Recipe.Digest != waiting.Recipe.Digest {
+			t.Errorf("planned again from %+v, not %+v", now.Recipe, waiting.Recipe)
+		}
+	}
+	if text := gittest.Git(t, w.remote, "show", "main:production/shop/deployment.yaml"); !strings.Contains(text, "web-1.2.0") || strings.Contains(text, "7.7.7") {
+		t.Errorf("what is live is not what was seen:\n%s", text)
+	}
+	if later := ask(); later.Recipe.Chart == waiting.Recipe.Chart || later.Status != "waiting" {
+		t.Errorf("a release that is asked for now is made from %+v and is %s", later.Recipe, later.Status)
+	}
+	s.stop()
 }

@@ -237,6 +237,12 @@ notify: {owner: "discord:role:1"}
 			`c.yaml:7: server.oidc[3].repositories[0]: "*/web" would let in runs of owners that are not yours`,
 			`c.yaml:7: server.oidc[3].repositories: names only what is left out`,
 		}},
+		{"charts", "gitops: {main: {url: /x}}\ncharts:\n  - {url: https://c.example, keyring: /nope.gpg}\n  - {url: https://c.example/x.git, keyring: /nope.gpg}\n  - {url: \"ssh://git:secret@c.example/x.git\"}\n  - {url: ssh://git@c.example/charts}\nenvironments: [{name: staging}]\n", []string{
+			`c.yaml:3: charts[0].keyring: open /nope.gpg: no such file`,
+			`c.yaml:4: charts[1].keyring: charts in git repositories have no signatures`,
+			`c.yaml:5: charts[2].url: has credentials in it`,
+			`c.yaml:6: charts[3].url: "ssh://git@c.example/charts": over ssh there are git repositories`,
+		}},
 		{"a missing secret", "gitops: {main: {url: /x}}\nserver:\n  adminTokenFile: /nope\nenvironments: [{name: staging}]\n", []string{"c.yaml:3: server.adminTokenFile: open /nope: no such file"}},
 		{"two environments in one place", "gitops: {main: {url: /x}}\nenvironments: [{name: a}, {name: b, path: a}]\n", []string{"c.yaml:2: environments[1].path: is inside or around the folder of a"}},
 	} {

@@ -115,14 +115,15 @@ func (townRenderer) Target(m releases.Manifest, vars map[string]string) (release
 	return releases.Target{App: os.Expand(m.App, func(name string) string { return vars[name] }), Env: m.Env}, nil
 }
 
-func (townRenderer) Render(_ context.Context, t releases.Target, _ releases.Manifest, vars map[string]string) ([]releases.File, []string, error) {
+func (townRenderer) Render(_ context.Context, t releases.Target, _ releases.Manifest, vars map[string]string) (releases.Rendered, error) {
 	if t.App == "unforeseen" {
 		panic("no ':' separator in digest")
 	}
 	if t.App == "broken" {
-		return nil, nil, releases.Errorf(releases.Invalid, "values.replicas: expected a number")
+		return releases.Rendered{}, releases.Errorf(releases.Invalid, "values.replicas: expected a number")
 	}
-	return []releases.File{{Path: "version.yaml", Content: []byte(fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s}\ndata: {version: %q}\n", t.App, vars["SHA"]))}}, nil, nil
+	text := fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s}\ndata: {version: %q}\n", t.App, vars["SHA"])
+	return releases.Rendered{Files: []releases.File{{Path: "version.yaml", Content: []byte(text)}}}, nil
 }
 
 // watchedStore notes the runs that are written, and when the process is dead writes nothing.

@@ -25,6 +25,7 @@ type Plan struct {
 	Unstable []string `json:"unstable,omitempty"` // files that render differently each time
 	Commits  int      `json:"commits,omitempty"`  // how many it brings at once, as far as artifacts were shipped for them
 	Back     []string `json:"back,omitempty"`     // what taking it back would not bring back, or destroy
+	Recipe   *Recipe  `json:"recipe,omitempty"`   // what it was rendered from
 	Files    []File   `json:"-"`
 }
 

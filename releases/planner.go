@@ -220,10 +220,11 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 	if reason, err := s.outdated(ctx, r); err != nil || reason != "" {
 		return errors.Join(err, s.supersede(ctx, r.ID, reason))
 	}
-	files, unstable, err := s.files(ctx, r)
+	rendered, err := s.files(ctx, r)
 	if err != nil {
 		return err
 	}
+	files := rendered.Files
 	CrashPoint("plan.rendered")
 	folder, err := s.repositories[env.Repository].Read(ctx, env.Folder(r.App))
 	if err != nil {
@@ -248,8 +249,8 @@ func (s *Service) plan(ctx context.Context, r Release) error {
 		return err
 	}
 	plan := &Plan{
-		Commits: commits, Back: hazardsBack(files, folder), Base: folder.Head, BaseTree: folder.Tree, Changes: Compare(folder.Files, files), Unstable: unstable,
-		Digest: Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, folder.Tree, files),
+		Commits: commits, Back: hazardsBack(files, folder), Base: folder.Head, BaseTree: folder.Tree, Changes: Compare(folder.Files, files), Unstable: rendered.Unstable,
+		Recipe: rendered.Recipe, Digest: Digest(Target{App: r.App, Env: r.Env}, r.ArtifactID, folder.Tree, files),
 	}
 	err = s.store.Update(ctx, func(tx Tx) error {
 		current, err := tx.Release(r.ID)
@@ -436,38 +437,46 @@ func (r Release) live(at time.Time) Live {
 	}
 }
 
-// files are what the release's folder becomes: rendered, or, for a rollback, as the target release wrote them.
-func (s *Service) files(ctx context.Context, r Release) (files []File, unstable []string, err error) {
+// files are what the release's folder becomes: rendered, or, for a rollback, as the target release wrote them. What was planned before
+// is rendered from the same chart again: people have seen that one, whatever a range or a branch stands for by now.
+func (s *Service) files(ctx context.Context, r Release) (rendered Rendered, err error) {
 	switch r.Kind {
 	case KindRollback:
-		err = s.store.View(ctx, func(tx Tx) error { files, err = tx.Files(r.Target); return err })
-		return files, nil, err
+		err = s.store.View(ctx, func(tx Tx) error { rendered.Files, err = tx.Files(r.Target); return err })
+		return rendered, err
 	case KindCleanup:
-		return nil, nil, nil
+		return rendered, nil
 	}
 	var shipped *Shipped
 	if err := s.store.View(ctx, func(tx Tx) error { shipped, err = tx.Artifact(r.ArtifactID); return err }); err != nil {
-		return nil, nil, err
+		return rendered, err
 	}
-	if files, unstable, err = s.render(ctx, shipped, r.App, r.Env); err != nil {
-		return nil, nil, err
+	var planned *Chart
+	if r.Plan != nil && r.Plan.Recipe != nil {
+		planned = &r.Plan.Recipe.Chart
 	}
-	files, err = withReleaseFile(files, r)
-	return files, unstable, err
+	if rendered, err = s.render(ctx, shipped, r.App, r.Env, planned); err != nil {
+		return rendered, err
+	}
+	rendered.Files, err = withReleaseFile(rendered.Files, r)
+	return rendered, err
 }
 
-func (s *Service) render(ctx context.Context, shipped *Shipped, app, env string) ([]File, []string, error) {
+// render makes the files of the artifact's manifest, from the chart when one is given, or from the manifest's.
+func (s *Service) render(ctx context.Context, shipped *Shipped, app, env string, chart *Chart) (Rendered, error) {
 	m, target, err := shipped.Manifest(app, env)
 	if err != nil {
-		return nil, nil, err
+		return Rendered{}, err
 	}
-	files, unstable, err := s.renderer.Render(ctx, target, m, shipped.Variables())
-	if err == nil {
-		return files, unstable, nil
+	if chart != nil {
+		m.Chart = *chart
 	}
-	i := slices.IndexFunc(shipped.Dropped, func(name string) bool { return strings.Contains(err.Error(), "variable "+name+" is missing") })
+	rendered, err := s.renderer.Render(ctx, target, m, shipped.Variables())
+	i := slices.IndexFunc(shipped.Dropped, func(name string) bool {
+		return err != nil && strings.Contains(err.Error(), "variable "+name+" is missing")
+	})
 	if i >= 0 {
-		return nil, nil, Errorf(KindOf(err), "%v (it was dropped when the artifact came in, because it looks like a secret)", err)
+		err = Errorf(KindOf(err), "%v (it was dropped when the artifact came in, because it looks like a secret)", err)
 	}
-	return nil, nil, err
+	return rendered, err
 }

@@ -298,11 +298,11 @@ func (s *Service) Preview(ctx context.Context, app, env, artifactID string) (Pre
 	if err != nil {
 		return p, err
 	}
-	files, _, err := s.render(ctx, p.Shipped, app, env)
+	rendered, err := s.render(ctx, p.Shipped, app, env, nil)
 	if err != nil {
 		return p, err
 	}
-	err = s.compare(ctx, e, app, files, &p)
+	err = s.compare(ctx, e, app, rendered.Files, &p)
 	return p, err
 }
 

@@ -54,8 +54,8 @@ func (everybody) Allow(Actor, string, string, string) error { return nil }
 type blank struct{ Renderer }
 
 // Render is for Renderer.
-func (blank) Render(_ context.Context, t Target, _ Manifest, _ map[string]string) ([]File, []string, error) {
-	return []File{{Path: "rehearsed", Content: []byte(t.String())}}, nil, nil
+func (blank) Render(_ context.Context, t Target, _ Manifest, _ map[string]string) (Rendered, error) {
+	return Rendered{Files: []File{{Path: "rehearsed", Content: []byte(t.String())}}}, nil
 }
 
 // imagined is a repository in memory.

@@ -24,9 +24,24 @@ type Repository interface {
 type Renderer interface {
 	// Target resolves the variables in the manifest's app, env and namespace, and validates them.
 	Target(m Manifest, vars map[string]string) (Target, error)
-	// Render returns the files of the manifest's folder, sorted by path, and the names of those that come out
-	// differently each time.
-	Render(ctx context.Context, target Target, m Manifest, vars map[string]string) ([]File, []string, error)
+	// Render makes the manifest's folder.
+	Render(ctx context.Context, target Target, m Manifest, vars map[string]string) (Rendered, error)
+}
+
+// Rendered is what a manifest gives.
+type Rendered struct {
+	Files    []File   // sorted by path
+	Unstable []string // those that come out differently each time
+	Recipe   *Recipe  // nil without a chart
+}
+
+// Recipe is what, beside the artifact, files were rendered from: enough to get the same bytes again.
+type Recipe struct {
+	Chart       Chart    `json:"chart"`  // by an exact version, commit or digest
+	Digest      string   `json:"digest"` // SHA-256 of the chart's archive; of a chart in a folder, of its files
+	Helm        string   `json:"helm"`   // the version that has rendered it
+	KubeVersion string   `json:"kubeVersion"`
+	APIVersions []string `json:"apiVersions,omitempty"`
 }
 
 // Folder is the folder of an app in an environment at one commit.

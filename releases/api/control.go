@@ -53,6 +53,7 @@ type shown struct {
 	ApprovedBy  []string         `json:"approvedBy,omitempty"`
 	Plan        string           `json:"plan,omitempty"` // its digest, for votes
 	Changes     []string         `json:"changes,omitempty"`
+	Recipe      *releases.Recipe `json:"recipe,omitempty"` // what it was rendered from
 	Commit      string           `json:"commit,omitempty"`
 	Created     time.Time        `json:"created"`
 	Updated     time.Time        `json:"updated"`
@@ -67,7 +68,7 @@ func show(r releases.Release) shown {
 		s.ApprovedBy = append(s.ApprovedBy, v.Name())
 	}
 	if r.Plan != nil {
-		s.Plan = r.Plan.Digest
+		s.Plan, s.Recipe = r.Plan.Digest, r.Plan.Recipe
 		for _, c := range r.Plan.Changes {
 			s.Changes = append(s.Changes, c.String())
 		}

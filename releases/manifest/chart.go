@@ -1,16 +1,21 @@
 package manifest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/provenance"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"sigs.k8s.io/yaml"
 )
@@ -64,6 +69,28 @@ func renderChart(location, name, namespace string, values any, c cluster) ([]doc
 		return nil, fmt.Errorf("chart %s: %w", ch.Name(), err)
 	}
 	return inOrder(ch, rendered)
+}
+
+// chartDigest is a SHA-256: of an archive, or of all the files that make a chart in a folder.
+func chartDigest(location string) (string, error) {
+	info, err := os.Stat(location)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return provenance.DigestFile(location)
+	}
+	ch, err := loader.LoadDir(location)
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(ch.Raw, func(a, b *chart.File) int { return strings.Compare(a.Name, b.Name) })
+	h := sha256.New()
+	for _, f := range ch.Raw {
+		fmt.Fprintf(h, "%d %s %d ", len(f.Name), f.Name, len(f.Data))
+		h.Write(f.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // helmValues brings the values into the form in which the helm command reads a values file: numbers as it sees them.

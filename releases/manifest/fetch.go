@@ -32,6 +32,8 @@ type Source struct {
 	PasswordFile   string          `yaml:"passwordFile"`
 	SSHKeyFile     string          `yaml:"sshKeyFile"`
 	KnownHostsFile string          `yaml:"knownHostsFile"`
+	// Keyring is a file of public PGP keys. With it, only charts are taken that one of them has signed.
+	Keyring string `yaml:"keyring"`
 }
 
 // Validate returns the first fault.
@@ -46,6 +48,10 @@ func (s Source) Validate() error {
 		return errors.New("url: has credentials in it; use username and passwordFile")
 	case strings.HasSuffix(u.Path, ".git") && ((u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "ssh") || u.RawQuery != ""):
 		return fmt.Errorf("url: %q: a git repository of charts is named by https:// or ssh:// and without a folder in it", s.URL)
+	case s.Keyring != "" && strings.HasSuffix(u.Path, ".git"):
+		return errors.New("keyring: charts in git repositories have no signatures of Helm's")
+	case s.Keyring != "" && readable(s.Keyring) != nil:
+		return fmt.Errorf("keyring: %w", readable(s.Keyring))
 	case u.Scheme == "ssh" && !strings.HasSuffix(u.Path, ".git"):
 		return fmt.Errorf("url: %q: over ssh there are git repositories, whose names end in .git", s.URL)
 	case u.Scheme == "ssh" && s.SSHKeyFile == "":
@@ -67,6 +73,7 @@ func (s Source) Validate() error {
 const (
 	maxIndex    = 64 << 20
 	maxArchive  = 20 << 20
+	maxProof    = 1 << 20
 	indexFresh  = time.Minute
 	fetchWithin = 30 * time.Second
 	failureKept = 400 * time.Millisecond
@@ -119,8 +126,8 @@ func newCharts(dir string, sources []Source, log *slog.Logger) *charts {
 
 func normal(location string) string { return strings.TrimRight(location, "/") }
 
-// locate returns the path of the chart's archive or folder on this machine.
-func (c *charts) locate(ctx context.Context, want releases.Chart) (string, error) {
+// locate finds the chart, fetching it when it is not on this machine.
+func (c *charts) locate(ctx context.Context, want releases.Chart) (place, error) {
 	source, listed := c.sources[normal(want.Repository)]
 	switch {
 	case strings.HasPrefix(want.Name, ociScheme):
@@ -128,49 +135,71 @@ func (c *charts) locate(ctx context.Context, want releases.Chart) (string, error
 	case isGit(want.Name):
 		return c.locateGit(ctx, want)
 	case want.Name == "" || strings.ContainsAny(want.Name, `/\`) || strings.HasPrefix(want.Name, "."):
-		return "", releases.Errorf(releases.Invalid, "chart.name: %q is not the name of a chart in a repository", want.Name)
+		return place{}, releases.Errorf(releases.Invalid, "chart.name: %q is not the name of a chart in a repository", want.Name)
 	case strings.HasPrefix(want.Repository, ociScheme):
 		return c.locateOCI(ctx, want)
 	case want.Repository == "":
-		return "", releases.Errorf(releases.Invalid, "chart.repository: missing")
+		return place{}, releases.Errorf(releases.Invalid, "chart.repository: missing")
 	case !listed:
-		return "", releases.Errorf(releases.Invalid, "chart.repository: %s is not among the charts of the configuration", want.Repository)
+		return place{}, releases.Errorf(releases.Invalid, "chart.repository: %s is not among the charts of the configuration", want.Repository)
 	}
 	if folder, local := strings.CutPrefix(source.URL, "file://"); local {
-		return locateLocal(folder, want)
+		return locateLocal(source, folder, want)
 	}
 	return c.locateRemote(ctx, source, want)
 }
 
-func locateLocal(folder string, want releases.Chart) (string, error) {
+func locateLocal(source *repository, folder string, want releases.Chart) (place, error) {
 	if strings.ContainsAny(want.Version, `/\`) {
-		return "", releases.Errorf(releases.Invalid, "chart.version: %q is not a version", want.Version)
+		return place{}, releases.Errorf(releases.Invalid, "chart.version: %q is not a version", want.Version)
 	}
 	for _, name := range []string{want.Name + "-" + want.Version + ".tgz", want.Name} {
 		path := filepath.Join(folder, name)
 		if info, err := os.Stat(path); err == nil && info.IsDir() == (name == want.Name) {
-			return path, nil
+			return provenHere(source, place{path, want})
 		}
 	}
-	return "", releases.Errorf(releases.NotFound, "chart %s %s is not in %s", want.Name, want.Version, folder)
+	return place{}, releases.Errorf(releases.NotFound, "chart %s %s is not in %s", want.Name, want.Version, folder)
 }
 
-func (c *charts) locateRemote(ctx context.Context, source *repository, want releases.Chart) (string, error) {
+func (c *charts) locateRemote(ctx context.Context, source *repository, want releases.Chart) (place, error) {
 	// A version that was used before is the same forever, and needs no network.
 	if path := c.kept(source, want); path != "" {
-		return path, nil
+		return c.proven(ctx, source, place{path, want}, func(ctx context.Context) ([]byte, error) {
+			index, err := source.current(ctx, c.log)
+			if err != nil {
+				return nil, err
+			}
+			version, err := index.Get(want.Name, want.Version)
+			if err != nil {
+				return nil, err
+			}
+			return source.proof(ctx, version)
+		})
 	}
 	index, err := source.current(ctx, c.log)
 	if err != nil {
-		return "", releases.Wrap(releases.Unavailable, err, "the chart repository %s cannot be reached, and chart %s %s is not kept here", source.URL, want.Name, want.Version)
+		return place{}, releases.Wrap(releases.Unavailable, err, "the chart repository %s cannot be reached, and chart %s %s is not kept here", source.URL, want.Name, want.Version)
 	}
 	version, err := index.Get(want.Name, want.Version)
 	if err != nil {
-		return "", releases.Errorf(releases.NotFound, "chart %s %s is not in %s", want.Name, want.Version, source.URL)
+		return place{}, releases.Errorf(releases.NotFound, "chart %s %s is not in %s", want.Name, want.Version, source.URL)
 	}
-	if path := c.archive(version.Digest); exists(path) {
-		return path, source.remember(version.Name, version.Version, version.Digest)
+	want.Version = version.Version
+	at := place{c.archive(version.Digest), want}
+	if !exists(at.path) {
+		if at.path, err = c.fetchRemote(ctx, source, version); err != nil {
+			return place{}, err
+		}
 	}
+	if err := source.remember(version.Name, version.Version, strings.TrimSuffix(filepath.Base(at.path), ".tgz")); err != nil {
+		return place{}, err
+	}
+	return c.proven(ctx, source, at, func(ctx context.Context) ([]byte, error) { return source.proof(ctx, version) })
+}
+
+// fetchRemote downloads a version's archive and returns where it is kept.
+func (c *charts) fetchRemote(ctx context.Context, source *repository, version *repo.ChartVersion) (path string, err error) {
 	if len(version.URLs) == 0 {
 		return "", releases.Errorf(releases.Invalid, "chart %s %s in %s has no download URL", version.Name, version.Version, source.URL)
 	}
@@ -179,11 +208,8 @@ func (c *charts) locateRemote(ctx context.Context, source *repository, want rele
 		return "", err
 	}
 	sum := sha256.Sum256(body)
-	digest := hex.EncodeToString(sum[:])
-	if err := keep(c.archive(digest), body); err != nil {
-		return "", err
-	}
-	return c.archive(digest), source.remember(version.Name, version.Version, digest)
+	path = c.archive(hex.EncodeToString(sum[:]))
+	return path, keep(path, body)
 }
 
 // archive is where the archive with the digest is kept; "" for something that is not a digest.
@@ -349,6 +375,31 @@ func readAll(res *http.Response, most int64) ([]byte, error) {
 		err = fmt.Errorf("%s is larger than %d MiB", res.Request.URL.Redacted(), most>>20)
 	}
 	return body, err
+}
+
+// proof fetches the provenance file of a version.
+func (s *repository) proof(ctx context.Context, version *repo.ChartVersion) ([]byte, error) {
+	if len(version.URLs) == 0 {
+		return nil, errNoProof
+	}
+	location, err := repo.ResolveReferenceURL(s.URL, version.URLs[0])
+	if err != nil {
+		return nil, err
+	}
+	at, err := url.Parse(location)
+	if err != nil {
+		return nil, err
+	}
+	at.Path += ".prov"
+	res, err := s.get(ctx, at.String(), "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusNotFound {
+		return nil, errNoProof
+	}
+	return readAll(res, maxProof)
 }
 
 // download fetches an archive and proves that it is the one of the index.

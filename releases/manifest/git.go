@@ -43,60 +43,65 @@ func isGit(name string) bool {
 }
 
 // locateGit returns the path of the chart's archive, made of the folder.
-func (c *charts) locateGit(ctx context.Context, want releases.Chart) (string, error) {
+func (c *charts) locateGit(ctx context.Context, want releases.Chart) (place, error) {
 	f, fault := readGitFolder(want.Name)
 	if fault != "" {
-		return "", releases.Errorf(releases.Invalid, "chart.name: %s", fault)
+		return place{}, releases.Errorf(releases.Invalid, "chart.name: %s", fault)
 	}
 	source, listed := c.sources[normal(f.URL)]
 	switch {
 	case !listed:
-		return "", releases.Errorf(releases.Invalid, "chart.name: %s is not among the charts of the configuration", f.URL)
+		return place{}, releases.Errorf(releases.Invalid, "chart.name: %s is not among the charts of the configuration", f.URL)
 	case c.git == nil:
-		return "", releases.Errorf(releases.Invalid, "chart.name: charts from git repositories are not available")
+		return place{}, releases.Errorf(releases.Invalid, "chart.name: charts from git repositories are not available")
 	case want.Version != "":
-		return "", releases.Errorf(releases.Invalid, "chart.version: a chart in git has the version of its commit; name it by sha, tag or branch")
+		return place{}, releases.Errorf(releases.Invalid, "chart.version: a chart in git has the version of its commit; name it by sha, tag or branch")
 	}
 	f.Source = source.Source
 	if path := c.kept(source, releases.Chart{Name: f.Path, Version: f.SHA}); f.SHA != "" && path != "" {
-		return path, nil
+		return place{path, f.at(f.SHA)}, nil
 	}
 	select { // one at a time: who waits finds what another has fetched
 	case source.cloning <- struct{}{}:
 		defer func() { <-source.cloning }()
 	case <-ctx.Done():
-		return "", releases.Wrap(releases.Unavailable, ctx.Err(), "other charts are being fetched from %s", f.URL)
+		return place{}, releases.Wrap(releases.Unavailable, ctx.Err(), "other charts are being fetched from %s", f.URL)
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
 	commit, err := c.git.Resolve(ctx, f)
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
 	key := releases.Chart{Name: f.Path, Version: commit}
 	if path := c.kept(source, key); path != "" {
-		return path, nil
+		return place{path, f.at(commit)}, nil
 	}
 	files, err := c.git.Read(ctx, f, commit)
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
 	if _, ok := files["Chart.yaml"]; !ok {
-		return "", releases.Errorf(releases.NotFound, "chart %s: there is no Chart.yaml in that folder", want.Name)
+		return place{}, releases.Errorf(releases.NotFound, "chart %s: there is no Chart.yaml in that folder", want.Name)
 	}
 	if files, err = withoutIgnored(files); err != nil {
-		return "", releases.Wrap(releases.Invalid, err, "chart %s: its .helmignore cannot be read", want.Name)
+		return place{}, releases.Wrap(releases.Invalid, err, "chart %s: its .helmignore cannot be read", want.Name)
 	}
 	archive, err := pack(files)
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
 	sum := sha256.Sum256(archive)
 	digest := hex.EncodeToString(sum[:])
 	if err := keep(c.archive(digest), archive); err != nil {
-		return "", err
+		return place{}, err
 	}
-	return c.archive(digest), source.remember(key.Name, key.Version, digest)
+	return place{c.archive(digest), f.at(commit)}, source.remember(key.Name, key.Version, digest)
+}
+
+// at is the chart as one commit has it.
+func (f GitFolder) at(commit string) releases.Chart {
+	return releases.Chart{Name: f.URL + "?" + url.Values{"path": {f.Path}, "sha": {commit}}.Encode()}
 }
 
 // readGitFolder reads a chart's name, or says what is wrong with it.

@@ -38,12 +38,18 @@ func TestMain(m *testing.M) {
 
 func renderer(tb testing.TB, sources ...manifest.Source) *manifest.Renderer {
 	tb.Helper()
+	return rendererIn(tb, tb.TempDir(), sources...)
+}
+
+// rendererIn makes one that keeps charts in the folder.
+func rendererIn(tb testing.TB, cache string, sources ...manifest.Source) *manifest.Renderer {
+	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	r := manifest.New(manifest.Config{
-		Sources: sources, Cache: tb.TempDir(), Worker: []string{self, manifest.WorkerCommand},
+		Sources: sources, Cache: cache, Worker: []string{self, manifest.WorkerCommand},
 		Clusters: map[string]manifest.Cluster{"monitored": {KubeVersion: "v1.31.2", APIVersions: []string{"monitoring.coreos.com/v1"}}},
 	}, slog.New(slog.DiscardHandler))
 	tb.Cleanup(r.Close)
@@ -107,7 +113,8 @@ func TestAVariableStaysInsideItsString(t *testing.T) {
 	evil := "x'\"\n  env: production\n# {{ .SECRET }} \\\" }"
 	m := chart(shipped(t), "web", `{"vars": {"BRANCH": "{{ .BRANCH }}"}}`)
 	m.Manifests = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\ndata:\n  quoted: \"{{ .BRANCH }}\"\n  plain: {{ .BRANCH }}\n  inside: a-{{ .BRANCH }}-b\n  count: {{ .N }}\n"
-	files, _, err := r.Render(t.Context(), target(), m, map[string]string{"BRANCH": evil, "N": "3", "SECRET": "boo"})
+	rendered, err := r.Render(t.Context(), target(), m, map[string]string{"BRANCH": evil, "N": "3", "SECRET": "boo"})
+	files := rendered.Files
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +170,9 @@ func TestOneFilePerTemplate(t *testing.T) {
 		"umbrella": {"config.yaml", "extra-secret.yaml", "sessions-crds-caches.yaml", "sessions-service.yaml"},
 		"peek":     {"list.yaml", "secret.yaml", "v1list.yaml", "weird.json"},
 	} {
-		files, unstable, err := r.Render(t.Context(), target(), chart(shipped(t), name, `{}`), nil)
+		rendered, err := r.Render(t.Context(), target(), chart(shipped(t), name, `{}`), nil)
+		files := rendered.Files
+		unstable := rendered.Unstable
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -206,7 +215,7 @@ func TestFaultsAreOneClearSentence(t *testing.T) {
 		{"nothing to release", releases.Manifest{Manifests: "# nothing\n"}, nil, "the manifest renders to nothing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, _, err := r.Render(t.Context(), target(), c.m, c.vars)
+			_, err := r.Render(t.Context(), target(), c.m, c.vars)
 			if err == nil || !strings.Contains(err.Error(), c.fault) {
 				t.Errorf("got %v\nwant %s", err, c.fault)
 			}
@@ -219,11 +228,11 @@ func TestAChartThatLoopsOrEatsIsStoppedAndOthersGoOn(t *testing.T) {
 	faults := make(chan error, 2)
 	for _, name := range []string{"loops", "hungry"} {
 		go func() {
-			_, _, err := r.Render(t.Context(), target(), chart(shipped(t), name, `{}`), nil)
+			_, err := r.Render(t.Context(), target(), chart(shipped(t), name, `{}`), nil)
 			faults <- fmt.Errorf("%s: %w", name, err)
 		}()
 	}
-	if _, _, err := r.Render(t.Context(), target(), chart(shipped(t), "web", `{}`), nil); err != nil {
+	if _, err := r.Render(t.Context(), target(), chart(shipped(t), "web", `{}`), nil); err != nil {
 		t.Errorf("another chart was kept from rendering: %v", err)
 	}
 	for range 2 {
@@ -232,13 +241,14 @@ func TestAChartThatLoopsOrEatsIsStoppedAndOthersGoOn(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, _, err := r.Render(t.Context(), target(), chart(shipped(t), "web", `{}`), nil); err != nil {
+	if _, err := r.Render(t.Context(), target(), chart(shipped(t), "web", `{}`), nil); err != nil {
 		t.Errorf("after it: %v", err)
 	}
 }
 
 func TestFilesThatRenderDifferentlyEachTimeAreNamed(t *testing.T) {
-	_, unstable, err := renderer(t, shipped(t)).Render(t.Context(), target(), chart(shipped(t), "random", `{}`), nil)
+	rendered, err := renderer(t, shipped(t)).Render(t.Context(), target(), chart(shipped(t), "random", `{}`), nil)
+	unstable := rendered.Unstable
 	if diff := cmp.Diff([]string{"secret.yaml"}, unstable); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
@@ -323,13 +333,15 @@ func TestChartsAreKeptAndUsableWhenTheirRepositoryIsDown(t *testing.T) {
 	url, down, requests := chartRepo(t, "web", "peek")
 	r := renderer(t, manifest.Source{URL: url, Username: "ci", Password: "hush"})
 	m := releases.Manifest{Chart: releases.Chart{Repository: url + "/", Name: "web", Version: "1.2.0"}}
-	first, _, err := r.Render(t.Context(), target(), m, nil)
+	one, err := r.Render(t.Context(), target(), m, nil)
+	first := one.Files
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := requests.Load()
 	down.Store(true)
-	second, _, err := r.Render(t.Context(), target(), m, nil)
+	two, err := r.Render(t.Context(), target(), m, nil)
+	second := two.Files
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,12 +352,12 @@ func TestChartsAreKeptAndUsableWhenTheirRepositoryIsDown(t *testing.T) {
 		t.Error("a chart that is kept was asked for again")
 	}
 	m.Chart.Name, m.Chart.Version = "peek", "0.0.1"
-	_, _, err = r.Render(t.Context(), target(), m, nil)
+	_, err = r.Render(t.Context(), target(), m, nil)
 	if releases.KindOf(err) != releases.Unavailable {
 		t.Errorf("a chart that was never fetched: %v", err)
 	}
 	down.Store(false)
-	if _, _, err = r.Render(t.Context(), target(), m, nil); err != nil {
+	if _, err = r.Render(t.Context(), target(), m, nil); err != nil {
 		t.Errorf("after it came back: %v", err)
 	}
 }
@@ -363,11 +375,11 @@ func TestAVersionRangePicksTheNewestAndAWrongDigestIsRefused(t *testing.T) {
 	t.Cleanup(server.Close)
 	r := renderer(t, manifest.Source{URL: server.URL})
 	m := releases.Manifest{Chart: releases.Chart{Repository: server.URL, Name: "web", Version: "^1.0.0"}}
-	if _, _, err := r.Render(t.Context(), target(), m, nil); err != nil {
+	if _, err := r.Render(t.Context(), target(), m, nil); err != nil {
 		t.Error(err)
 	}
 	m.Chart.Version = "1.1.0"
-	if _, _, err := r.Render(t.Context(), target(), m, nil); err == nil || !strings.Contains(err.Error(), "is not the one that its repository's index names") {
+	if _, err := r.Render(t.Context(), target(), m, nil); err == nil || !strings.Contains(err.Error(), "is not the one that its repository's index names") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -29,6 +29,7 @@ const (
 	// Media types of a chart's archive, the second of Helm before 3.7. https://helm.sh/docs/topics/registries/
 	chartLayer       = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 	legacyChartLayer = "application/tar+gzip"
+	provenanceLayer  = "application/vnd.cncf.helm.chart.provenance.v1.prov"
 	maxOCIManifest   = 4 << 20
 	maxTags          = 10_000
 )
@@ -51,8 +52,8 @@ func readOCIReference(text string) ociReference {
 	return r
 }
 
-// locateOCI returns the path of the chart's archive: the reference is the chart's name, or its repository and name together.
-func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (string, error) {
+// locateOCI finds a chart in a registry: the reference is the chart's name, or its repository and name together.
+func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (place, error) {
 	full := want.Name
 	if !strings.HasPrefix(full, ociScheme) {
 		full = strings.TrimRight(want.Repository, "/") + "/" + want.Name
@@ -60,48 +61,67 @@ func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (string, er
 	reference := readOCIReference(full)
 	source := c.listedOCI(reference.repository)
 	if source == nil {
-		return "", releases.Errorf(releases.Invalid, "chart: %s%s is not among the charts of the configuration", ociScheme, reference.repository)
+		return place{}, releases.Errorf(releases.Invalid, "chart: %s%s is not among the charts of the configuration", ociScheme, reference.repository)
 	}
 	named := strings.ReplaceAll(reference.tag, "_", "+")
 	switch {
 	case want.Version == "":
 		want.Version = named
 	case reference.digest != "", named != "" && named != want.Version:
-		return "", releases.Errorf(releases.Invalid, "chart: %s names what chart.version (%s) names, too; leave one of them out", full, want.Version)
+		return place{}, releases.Errorf(releases.Invalid, "chart: %s names what chart.version (%s) names, too; leave one of them out", full, want.Version)
 	}
 	key := releases.Chart{Name: reference.repository, Version: want.Version}
 	if reference.digest != "" {
 		key.Version = reference.digest
 	}
-	if path := c.keptForever(source, key); path != "" {
-		return path, nil
-	}
 	r, err := source.registry(reference.repository)
 	if err != nil {
-		return "", releases.Errorf(releases.Invalid, "chart: %s%s is not a reference: %v", ociScheme, reference.repository, err)
+		return place{}, releases.Errorf(releases.Invalid, "chart: %s%s is not a reference: %v", ociScheme, reference.repository, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	if reference.digest == "" && c.keptForever(source, key) == "" {
+		resolving, cancel := context.WithTimeout(ctx, fetchWithin)
+		defer cancel()
+		if key.Version, err = newestTag(resolving, r, want.Version); err != nil {
+			return place{}, ociFault(full, want.Version, err)
+		}
+	}
+	if path := c.keptForever(source, key); path != "" {
+		return c.proven(ctx, source, place{path, ociChart(key)}, func(ctx context.Context) ([]byte, error) {
+			found, err := pull(ctx, r, tagOf(key.Version))
+			return found.proven(err)
+		})
+	}
+	return c.pullOCI(ctx, source, r, key, full)
+}
+
+// pullOCI fetches a chart's archive and keeps it. Such as `latest` is kept by the digest that it has now.
+func (c *charts) pullOCI(ctx context.Context, source *repository, r *remote.Repository, key releases.Chart, full string) (place, error) {
+	pulling, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
-	if reference.digest == "" {
-		if key.Version, err = newestTag(ctx, r, want.Version); err != nil {
-			return "", ociFault(full, want.Version, err)
-		}
-		if path := c.keptForever(source, key); path != "" {
-			return path, nil
-		}
-	}
-	archive, sum, err := pull(ctx, r, strings.ReplaceAll(key.Version, "+", "_"))
+	found, err := pull(pulling, r, tagOf(key.Version))
 	if err != nil {
-		return "", ociFault(full, key.Version, err)
-	}
-	if err := keep(c.archive(sum), archive); err != nil {
-		return "", err
+		return place{}, ociFault(full, key.Version, err)
 	}
 	if !unchanging(key.Version) {
-		return c.archive(sum), nil
+		key.Version = found.manifest
 	}
-	return c.archive(sum), source.remember(key.Name, key.Version, sum)
+	path := c.archive(found.sum)
+	if err := errors.Join(keep(path, found.archive), source.remember(key.Name, key.Version, found.sum)); err != nil {
+		return place{}, err
+	}
+	return c.proven(ctx, source, place{path, ociChart(key)}, func(context.Context) ([]byte, error) { return found.proven(nil) })
 }
+
+// ociChart names a version, or what has the digest.
+func ociChart(key releases.Chart) releases.Chart {
+	if strings.Contains(key.Version, ":") {
+		return releases.Chart{Name: ociScheme + key.Name + "@" + key.Version}
+	}
+	return releases.Chart{Name: ociScheme + key.Name, Version: key.Version}
+}
+
+// tagOf is the version's tag: tags have no '+'.
+func tagOf(version string) string { return strings.ReplaceAll(version, "+", "_") }
 
 // unchanging reports whether what a tag or digest names is the same forever. Such as `latest` is not.
 func unchanging(version string) bool {
@@ -192,37 +212,65 @@ func orAny(version string) string {
 	return version
 }
 
+// pulled is a chart as a registry has it.
+type pulled struct {
+	archive  []byte
+	sum      string // SHA-256 of the archive, in hexadecimal
+	manifest string // the digest of what holds it
+	proof    []byte // its provenance file; nil without
+}
+
+// proven is the provenance file, unless it could not be had.
+func (p pulled) proven(err error) ([]byte, error) {
+	if err == nil && p.proof == nil {
+		err = errNoProof
+	}
+	return p.proof, err
+}
+
 // pull fetches a chart's archive, and proves it by its digest.
-func pull(ctx context.Context, r *remote.Repository, tag string) (archive []byte, sum string, err error) {
+func pull(ctx context.Context, r *remote.Repository, tag string) (p pulled, err error) {
 	at, err := r.Resolve(ctx, tag)
 	if err != nil {
-		return nil, "", err
+		return p, err
 	}
 	if at.Size > maxOCIManifest {
-		return nil, "", errors.New("its manifest is too large")
+		return p, errors.New("its manifest is too large")
 	}
 	text, err := fetch(ctx, r, at)
 	if err != nil {
-		return nil, "", err
+		return p, err
 	}
 	var m ocispec.Manifest
 	if err := json.Unmarshal(text, &m); err != nil {
-		return nil, "", fmt.Errorf("its manifest cannot be read: %w", err)
+		return p, fmt.Errorf("its manifest cannot be read: %w", err)
 	}
+	p.manifest = at.Digest.String()
 	for _, layer := range m.Layers {
-		if layer.MediaType != chartLayer && layer.MediaType != legacyChartLayer {
+		isChart, isProof := layer.MediaType == chartLayer || layer.MediaType == legacyChartLayer, layer.MediaType == provenanceLayer
+		if !isChart && !isProof {
 			continue
 		}
-		if layer.Size > maxArchive {
-			return nil, "", fmt.Errorf("it is larger than %d MiB", maxArchive>>20)
+		if most := int64(maxArchive); layer.Size > most || (isProof && layer.Size > maxProof) {
+			return p, fmt.Errorf("it is larger than %d MiB", maxArchive>>20)
 		}
 		if err := layer.Digest.Validate(); err != nil || layer.Digest.Algorithm() != digest.SHA256 {
-			return nil, "", fmt.Errorf("%w: its layer has no SHA-256 digest", errdef.ErrInvalidDigest)
+			return p, fmt.Errorf("%w: its layer has no SHA-256 digest", errdef.ErrInvalidDigest)
 		}
-		archive, err := fetch(ctx, r, layer)
-		return archive, layer.Digest.Encoded(), err
+		content, err := fetch(ctx, r, layer)
+		switch {
+		case err != nil:
+			return p, err
+		case isProof:
+			p.proof = content
+		case p.archive == nil:
+			p.archive, p.sum = content, layer.Digest.Encoded()
+		}
 	}
-	return nil, "", errors.New("it is something else than a Helm chart")
+	if p.archive == nil {
+		return p, errors.New("it is something else than a Helm chart")
+	}
+	return p, nil
 }
 
 func fetch(ctx context.Context, r *remote.Repository, at ocispec.Descriptor) ([]byte, error) {

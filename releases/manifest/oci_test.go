@@ -56,8 +56,23 @@ func newOCIRegistry(t *testing.T) *ociRegistry {
 func (o *ociRegistry) push(t *testing.T, chart, version string) {
 	t.Helper()
 	dir := t.TempDir()
+	run := helmIn(t, dir)
+	run("package", filepath.Join("testdata/charts", chart), "--version", version, "--destination", dir)
+	o.pushFile(t, filepath.Join(dir, chart+"-"+version+".tgz"))
+}
+
+// pushFile has helm push an archive, and the signature that lies beside it.
+func (o *ociRegistry) pushFile(t *testing.T, file string) {
+	t.Helper()
+	run := helmIn(t, t.TempDir())
+	run("registry", "login", o.host, "--username", "ci", "--password", "hush", "--plain-http")
+	run("push", file, "oci://"+o.host+"/acme/charts", "--plain-http")
+}
+
+// helmIn runs helm with its state in the folder.
+func helmIn(t *testing.T, dir string) func(args ...string) {
 	binary := helm(t)
-	run := func(args ...string) {
+	return func(args ...string) {
 		t.Helper()
 		cmd := exec.Command(binary, args...)
 		cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir, "HELM_REGISTRY_CONFIG="+filepath.Join(dir, "registry.json"))
@@ -65,9 +80,6 @@ func (o *ociRegistry) push(t *testing.T, chart, version string) {
 			t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, out)
 		}
 	}
-	run("registry", "login", o.host, "--username", "ci", "--password", "hush", "--plain-http")
-	run("package", filepath.Join("testdata/charts", chart), "--version", version, "--destination", dir)
-	run("push", filepath.Join(dir, chart+"-"+version+".tgz"), "oci://"+o.host+"/acme/charts", "--plain-http")
 }
 
 func TestChartsOfAnOCIRegistry(t *testing.T) {
@@ -78,7 +90,8 @@ func TestChartsOfAnOCIRegistry(t *testing.T) {
 	base := "oci://" + o.host + "/acme/charts"
 	r := renderer(t, manifest.Source{URL: base + "/", Username: "ci", Password: "hush"})
 	render := func(c releases.Chart) (string, error) {
-		files, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: c}, map[string]string{"VERSION": "1.0.0"})
+		rendered, err := r.Render(t.Context(), target(), releases.Manifest{Chart: c}, map[string]string{"VERSION": "1.0.0"})
+		files := rendered.Files
 		var all bytes.Buffer
 		for _, f := range files {
 			all.Write(f.Content)
@@ -159,7 +172,8 @@ func TestTagsThatAreNoVersions(t *testing.T) {
 		{"v1", "2.0.0", releases.Chart{Name: base + "/web:2.0.0", Version: "2.0.0"}, "web-2.0.0"},
 	} {
 		tag(c.move, c.to)
-		files, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: c.chart}, nil)
+		rendered, err := r.Render(t.Context(), target(), releases.Manifest{Chart: c.chart}, nil)
+		files := rendered.Files
 		var all strings.Builder
 		for _, f := range files {
 			all.Write(f.Content)
@@ -169,14 +183,14 @@ func TestTagsThatAreNoVersions(t *testing.T) {
 		}
 	}
 	o.call(t, http.MethodPut, "3.0.0", regexp.MustCompile(`sha256:[0-9a-f]+`).ReplaceAll(o.call(t, http.MethodGet, "1.0.0", nil), []byte("nodigest")))
-	if _, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: releases.Chart{Name: base + "/web", Version: "3.0.0"}}, nil); releases.KindOf(err) != releases.Invalid {
+	if _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: releases.Chart{Name: base + "/web", Version: "3.0.0"}}, nil); releases.KindOf(err) != releases.Invalid {
 		t.Errorf("a layer without a digest: %s: %v", releases.KindOf(err), err)
 	}
 	for _, chart := range []releases.Chart{
 		{Name: base + "/web:1.0.0", Version: "2.0.0"},
 		{Name: base + "/web@sha256:" + strings.Repeat("0", 64), Version: "2.0.0"},
 	} {
-		if _, _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: chart}, nil); releases.KindOf(err) != releases.Invalid || !strings.Contains(err.Error(), "leave one of them out") {
+		if _, err := r.Render(t.Context(), target(), releases.Manifest{Chart: chart}, nil); releases.KindOf(err) != releases.Invalid || !strings.Contains(err.Error(), "leave one of them out") {
 			t.Errorf("%+v: %v", chart, err)
 		}
 	}
@@ -249,7 +263,8 @@ func TestWhatARegistryMayNotDo(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o.change = c.change
 			defer func() { o.change = nil }()
-			files, _, err := renderer(t, c.source).Render(t.Context(), target(), releases.Manifest{Chart: c.chart}, nil)
+			rendered, err := renderer(t, c.source).Render(t.Context(), target(), releases.Manifest{Chart: c.chart}, nil)
+			files := rendered.Files
 			if err == nil {
 				t.Fatalf("it renders %d files", len(files))
 			}

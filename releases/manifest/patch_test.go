@@ -71,7 +71,8 @@ func TestPatchesAreAppliedAsKustomizeDoes(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			files, _, err := renderer(t).Render(t.Context(), target(), releases.Manifest{Manifests: patchedObjects, StrategicMergePatches: c.merge, JSON6902Patches: c.patches}, nil)
+			rendered, err := renderer(t).Render(t.Context(), target(), releases.Manifest{Manifests: patchedObjects, StrategicMergePatches: c.merge, JSON6902Patches: c.patches}, nil)
+			files := rendered.Files
 			if err != nil || len(files) != 1 {
 				t.Fatal(files, err)
 			}
@@ -123,7 +124,8 @@ func TestPatchesLeaveTheRestAlone(t *testing.T) {
 		{StrategicMergePatches: "apiVersion: v1\nkind: Thing\nmetadata: {name: web, namespace: team}\nspec: {one: 2}\n"},
 	} {
 		m.Manifests = object
-		files, _, err := renderer(t).Render(t.Context(), target(), m, nil)
+		rendered, err := renderer(t).Render(t.Context(), target(), m, nil)
+		files := rendered.Files
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,13 +141,15 @@ func TestPatchesLeaveTheRestAlone(t *testing.T) {
 
 func TestPatchesOfACharts(t *testing.T) {
 	m := chart(shipped(t), "web", `{}`)
-	plain, _, err := renderer(t, shipped(t)).Render(t.Context(), target(), m, nil)
+	before, err := renderer(t, shipped(t)).Render(t.Context(), target(), m, nil)
+	plain := before.Files
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.StrategicMergePatches = "apiVersion: v1\nkind: Service\nmetadata: {name: '{{ .NAME }}'}\nspec: {externalName: '{{ .HOST }}'}\n"
 	vars := map[string]string{"NAME": serviceName(t, plain), "HOST": "x.example\"\nspec: {type: NodePort"}
-	patched, _, err := renderer(t, shipped(t)).Render(t.Context(), target(), m, vars)
+	after, err := renderer(t, shipped(t)).Render(t.Context(), target(), m, vars)
+	patched := after.Files
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +201,7 @@ func TestPatchesThatCannotBeMeantAreRefused(t *testing.T) {
 			if c.patch != nil {
 				m.JSON6902Patches = []releases.JSONPatch{*c.patch}
 			}
-			_, _, err := renderer(t).Render(t.Context(), target(), m, nil)
+			_, err := renderer(t).Render(t.Context(), target(), m, nil)
 			if err == nil || releases.KindOf(err) != releases.Invalid || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
 			}

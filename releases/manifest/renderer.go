@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
+	"slices"
 
 	"gimletd/releases"
 
@@ -48,6 +50,7 @@ type Renderer struct {
 	config Config
 	charts *charts
 	pool   *pool
+	helm   string // its version
 }
 
 // New makes a Renderer; workers start with the first job.
@@ -57,6 +60,7 @@ func New(c Config, log *slog.Logger) *Renderer {
 	return &Renderer{
 		config: c,
 		charts: charts,
+		helm:   helmVersion(),
 		// More than there are cores: a chart that loops until its time is up must not keep the others waiting.
 		pool: newPool(c.Worker, max(4, runtime.NumCPU())),
 	}
@@ -70,26 +74,45 @@ func (r *Renderer) Target(m releases.Manifest, vars map[string]string) (releases
 	return newResolver(vars).target(m)
 }
 
-// Render returns the manifest's files; see releases.Renderer.
-func (r *Renderer) Render(ctx context.Context, target releases.Target, m releases.Manifest, vars map[string]string) ([]releases.File, []string, error) {
+// Render makes the manifest's folder; see releases.Renderer.
+func (r *Renderer) Render(ctx context.Context, target releases.Target, m releases.Manifest, vars map[string]string) (rendered releases.Rendered, err error) {
 	j := job{Target: target, Manifest: m, Vars: vars, Cluster: r.cluster(target.Env)}
+	var at place
 	if m.Chart.Name != "" {
 		chart, err := resolveChart(m.Chart, vars)
 		if err != nil {
-			return nil, nil, releases.Errorf(releases.Invalid, "%v", err)
+			return rendered, releases.Errorf(releases.Invalid, "%v", err)
 		}
-		if j.Chart, err = r.charts.locate(ctx, chart); err != nil {
-			return nil, nil, err
+		if at, err = r.charts.locate(ctx, chart); err != nil {
+			return rendered, err
 		}
+		j.Chart = at.path
 	}
 	a, err := r.pool.run(ctx, j)
 	if err != nil {
-		return nil, nil, err
+		return rendered, err
 	}
 	if a.Fault != "" {
-		return nil, nil, releases.Errorf(releases.Invalid, "%s", releases.Redact(a.Fault))
+		return rendered, releases.Errorf(releases.Invalid, "%s", releases.Redact(a.Fault))
 	}
-	return a.Files, a.Unstable, nil
+	rendered = releases.Rendered{Files: a.Files, Unstable: a.Unstable}
+	if j.Chart != "" {
+		rendered.Recipe = &releases.Recipe{Chart: at.chart, Digest: a.Digest, Helm: r.helm, KubeVersion: j.Cluster.KubeVersion, APIVersions: j.Cluster.APIVersions}
+	}
+	return rendered, nil
+}
+
+// helmVersion is that of the library which renders.
+func helmVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == "helm.sh/helm/v3" })
+	if i < 0 {
+		return ""
+	}
+	return info.Deps[i].Version
 }
 
 func (r *Renderer) cluster(env string) cluster {

@@ -32,6 +32,7 @@ type job struct {
 type answer struct {
 	Files    []releases.File
 	Unstable []string
+	Digest   string // of the chart
 	Fault    string // why there are no files
 }
 
@@ -112,7 +113,13 @@ func perform(j job) (a answer) {
 	if err != nil {
 		return answer{Fault: err.Error()}
 	}
-	return answer{Files: first, Unstable: differing(first, second)}
+	a = answer{Files: first, Unstable: differing(first, second)}
+	if j.Chart != "" {
+		if a.Digest, err = chartDigest(j.Chart); err != nil {
+			return answer{Fault: err.Error()}
+		}
+	}
+	return a
 }
 
 func differing(first, second []releases.File) []string {

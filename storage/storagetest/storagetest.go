@@ -136,6 +136,9 @@ func testArtifactFilters(t *testing.T, s Store) {
 	expectIDs(t, s, "together", releases.ArtifactQuery{Repository: "acme/web", Event: "push", Target: api, SHAs: []string{"bbbb2222", "aaaa1111"}}, "b")
 	expectIDs(t, s, "since", releases.ArtifactQuery{Since: at(3)}, "d", "c")
 	expectIDs(t, s, "until", releases.ArtifactQuery{Until: at(2)}, "b", "a")
+	expectIDs(t, s, "of some repositories", releases.ArtifactQuery{Within: []string{"acme/*", "!acme/web-2"}}, "d", "b", "a")
+	expectIDs(t, s, "of one of two that begin alike", releases.ArtifactQuery{Within: []string{"acme/web"}, Limit: 2}, "d", "b")
+	expectIDs(t, s, "of repositories that are not there", releases.ArtifactQuery{Within: []string{"other/*"}})
 	expectIDs(t, s, "between", releases.ArtifactQuery{Since: at(2), Until: at(3), Repository: "acme/web"}, "b")
 	view(t, s, func(tx releases.Tx) error {
 		a, err := tx.Artifact("b")
