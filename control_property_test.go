@@ -209,6 +209,8 @@ func (r playRenderer) Target(m releases.Manifest, _ map[string]string) (releases
 	return releases.Target{App: m.App, Env: m.Env}, nil
 }
 
+func (r playRenderer) Expand(context.Context, []string) ([]releases.Manifest, error) { return nil, nil }
+
 func (r playRenderer) Render(_ context.Context, target releases.Target, _ releases.Manifest, vars map[string]string) (releases.Rendered, error) {
 	text := fmt.Sprintf("kind: ConfigMap\nmetadata: {name: %s}\ndata: {version: %q, chart: %q}\n", target.App, vars["SHA"], fmt.Sprint(r.p.chart.Load()))
 	return releases.Rendered{Files: []releases.File{{Path: "configmap.yaml", Content: []byte(text)}}}, nil

@@ -115,6 +115,8 @@ func (townRenderer) Target(m releases.Manifest, vars map[string]string) (release
 	return releases.Target{App: os.Expand(m.App, func(name string) string { return vars[name] }), Env: m.Env}, nil
 }
 
+func (townRenderer) Expand(context.Context, []string) ([]releases.Manifest, error) { return nil, nil }
+
 func (townRenderer) Render(_ context.Context, t releases.Target, _ releases.Manifest, vars map[string]string) (releases.Rendered, error) {
 	if t.App == "unforeseen" {
 		panic("no ':' separator in digest")

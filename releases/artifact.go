@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -159,17 +160,21 @@ func (t Target) String() string { return t.App + " in " + t.Env }
 type Shipped struct {
 	Artifact
 	Key       Key        `json:"-"`
-	Targets   []Target   `json:"-"` // one for each manifest, in order
+	Expanded  []Manifest `json:"-"` // what the CUE sources made
+	Targets   []Target   `json:"-"` // one for each of Manifests, in order
 	Decisions []Decision `json:"-"`
 	Dropped   []string   `json:"-"` // names of variables that looked like secrets
 	mark      *Mark      // that it gets when it comes in
 }
 
+// Manifests are all of the artifact: those that were shipped as they are, and those that its CUE sources made.
+func (s *Shipped) Manifests() []Manifest { return slices.Concat(s.Environments, s.Expanded) }
+
 // Manifest returns the manifest for the app and environment.
 func (s *Shipped) Manifest(app, env string) (Manifest, Target, error) {
 	for i, t := range s.Targets {
 		if t.App == app && t.Env == env {
-			return s.Environments[i], t, nil
+			return s.Manifests()[i], t, nil
 		}
 	}
 	return Manifest{}, Target{}, Errorf(NotFound, "artifact %s has no manifest for %s in %s", s.ID, app, env)

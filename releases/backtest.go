@@ -138,10 +138,12 @@ func (h *history) readShipped(tx Tx) error {
 
 // lean leaves of an artifact what decisions are made from.
 func lean(a *Shipped) *Shipped {
-	for i, m := range a.Environments {
-		a.Environments[i] = Manifest{App: m.App, Env: m.Env, Namespace: m.Namespace, Preview: m.Preview, Cleanup: m.Cleanup}
+	for _, manifests := range [][]Manifest{a.Environments, a.Expanded} {
+		for i, m := range manifests {
+			manifests[i] = Manifest{App: m.App, Env: m.Env, Namespace: m.Namespace, Preview: m.Preview, Cleanup: m.Cleanup}
+		}
 	}
-	a.Items, a.Context, a.Decisions = nil, nil, nil
+	a.Items, a.Context, a.CueEnvironments, a.Decisions = nil, nil, nil, nil
 	return a
 }
 

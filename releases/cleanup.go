@@ -204,7 +204,7 @@ func (s *Service) cleanups(a *Shipped, branch string) (targets []Target, unread 
 	}
 	vars := a.Variables()
 	vars["BRANCH"] = branch
-	for i, m := range a.Environments {
+	for i, m := range a.Manifests() {
 		app := m.App
 		switch {
 		case m.Cleanup != nil && !matchOne(m.Cleanup.Branch, branch):

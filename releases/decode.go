@@ -36,6 +36,23 @@ func DecodeArtifact(body []byte) (*Artifact, error) {
 	return &a, nil
 }
 
+// DecodeManifests decodes a JSON list of manifests, as DecodeArtifact does. name is what it is called in errors.
+func DecodeManifests(list []byte, name string) ([]Manifest, error) {
+	const field = "environments"
+	a, err := DecodeArtifact(slices.Concat([]byte(`{"`+field+`": `), list, []byte("}")))
+	if err == nil {
+		err = a.validateManifests()
+	}
+	if err != nil {
+		text, isIn := strings.CutPrefix(err.Error(), field)
+		if !isIn {
+			text = ": " + text
+		}
+		return nil, Errorf(Invalid, "%s%s", name, text)
+	}
+	return a.Environments, nil
+}
+
 func checkDepth(body []byte) error {
 	depth, inString := 0, false
 	for i := 0; i < len(body); i++ {

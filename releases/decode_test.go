@@ -54,7 +54,7 @@ func TestBadArtifactsAreRefusedWithThePath(t *testing.T) {
 		{"values that are no object", change(`"values": null`, `"values": []`), "environments[1].values: expected an object"},
 		{"a patch for nothing", change(`"json6902Patches": null`, `"json6902Patches": [{"patch": "[]", "target": {"kind": "Deployment"}}]`), "environments[1].json6902Patches[0].target.name: missing"},
 		{"a patch of nothing", change(`"json6902Patches": null`, `"json6902Patches": [{"target": {"kind": "Deployment", "name": "x"}}]`), "environments[1].json6902Patches[0].patch: missing"},
-		{"CUE", change(`"items"`, `"cueEnvironments": ["x"], "items"`), "cueEnvironments: CUE manifests are not supported"},
+		{"much CUE", change(`"items"`, `"cueEnvironments": [""`+strings.Repeat(`, ""`, 20)+`], "items"`), "cueEnvironments: 21 sources, at most 20 fit"},
 		{"a long branch", change(`"sha"`, `"branch": "`+strings.Repeat("x", 300)+`", "sha"`), "version.branch: 300 bytes, at most 250 are kept"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -24,6 +24,8 @@ type Repository interface {
 type Renderer interface {
 	// Target resolves the variables in the manifest's app, env and namespace, and validates them.
 	Target(m Manifest, vars map[string]string) (Target, error)
+	// Expand returns the manifests that CUE sources make.
+	Expand(ctx context.Context, sources []string) ([]Manifest, error)
 	// Render makes the manifest's folder.
 	Render(ctx context.Context, target Target, m Manifest, vars map[string]string) (Rendered, error)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,7 +133,14 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 		return nil, false, Errorf(Invalid, "Idempotency-Key: longer than %d bytes", maxName)
 	}
 	dropped := s.secrets.Drop(a)
-	targets, err := s.targets(a)
+	expanded, err := s.renderer.Expand(ctx, a.CueEnvironments)
+	if err != nil {
+		return nil, false, err
+	}
+	if n := len(a.Environments) + len(expanded); n > maxEnvironments {
+		return nil, false, Errorf(Invalid, "environments: %d manifests with those of cueEnvironments, at most %d fit in one artifact", n, maxEnvironments)
+	}
+	targets, err := s.targets(a, expanded)
 	if err != nil {
 		return nil, false, err
 	}
@@ -156,7 +164,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	CrashPoint("ingest.before-store")
 	err = s.store.Update(ctx, func(tx Tx) error {
 		fresh := *a
-		shipped = &Shipped{Artifact: fresh, Targets: targets, Dropped: dropped}
+		shipped = &Shipped{Artifact: fresh, Expanded: expanded, Targets: targets, Dropped: dropped}
 		isNew = false
 		id, err := prints.seen(tx, s.now())
 		if err != nil {
@@ -264,17 +272,23 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints, by Actor) 
 }
 
 // targets resolves where each manifest goes. A name that cannot be one is refused here, at the door.
-func (s *Service) targets(a *Artifact) ([]Target, error) {
+func (s *Service) targets(a *Artifact, expanded []Manifest) ([]Target, error) {
 	vars := a.Variables()
 	var targets []Target
-	for i, m := range a.Environments {
+	name := func(i int) string {
+		if i < len(a.Environments) {
+			return fmt.Sprintf("environments[%d]", i)
+		}
+		return fmt.Sprintf("manifest %d of cueEnvironments", i-len(a.Environments)+1)
+	}
+	for i, m := range slices.Concat(a.Environments, expanded) {
 		t, err := s.renderer.Target(m, vars)
 		if err != nil {
-			return nil, Errorf(Invalid, "environments[%d].%v", i, err)
+			return nil, Errorf(Invalid, "%s.%v", name(i), err)
 		}
 		for j, other := range targets {
 			if other.App == t.App && other.Env == t.Env {
-				return nil, Errorf(Invalid, "environments[%d]: app %q in %q is also environments[%d]", i, t.App, t.Env, j)
+				return nil, Errorf(Invalid, "%s: app %q in %q is also %s", name(i), t.App, t.Env, name(j))
 			}
 		}
 		targets = append(targets, t)
@@ -283,7 +297,7 @@ func (s *Service) targets(a *Artifact) ([]Target, error) {
 }
 
 func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
-	decisions := make([]Decision, 0, len(shipped.Targets))
+	decisions, manifests := make([]Decision, 0, len(shipped.Targets)), shipped.Manifests()
 	for i, t := range shipped.Targets {
 		if _, err := s.environment(t.Env); err != nil {
 			decisions = append(decisions, Decision{Policy: DeployPolicy, App: t.App, Env: t.Env, Unknown: true, Reason: fmt.Sprintf("environment %q is not in the configuration", t.Env)})
@@ -297,7 +311,7 @@ func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
 		if err != nil {
 			return nil, err
 		}
-		decisions = append(decisions, Decide(t, shipped.Environments[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold, Mark: shipped.mark, Preview: shipped.family(t.App, t.Env)}))
+		decisions = append(decisions, Decide(t, manifests[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold, Mark: shipped.mark, Preview: shipped.family(t.App, t.Env)}))
 	}
 	return decisions, nil
 }

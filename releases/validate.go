@@ -11,6 +11,7 @@ import (
 // Limits of what an artifact may hold, beside the size of the body.
 const (
 	maxEnvironments = 200
+	maxCUE          = 20
 	maxName         = 250 // repository, branch, tag: what git hosts allow
 	maxText         = 64 << 10
 )
@@ -25,9 +26,13 @@ func (a *Artifact) Validate() error {
 	if err := a.Version.validate(); err != nil {
 		return err
 	}
-	if len(a.CueEnvironments) > 0 {
-		return Errorf(Invalid, "cueEnvironments: CUE manifests are not supported; ship them as environments")
+	if len(a.CueEnvironments) > maxCUE {
+		return Errorf(Invalid, "cueEnvironments: %d sources, at most %d fit in one artifact", len(a.CueEnvironments), maxCUE)
 	}
+	return a.validateManifests()
+}
+
+func (a *Artifact) validateManifests() error {
 	if len(a.Environments) > maxEnvironments {
 		return Errorf(Invalid, "environments: %d manifests, at most %d fit in one artifact", len(a.Environments), maxEnvironments)
 	}

@@ -26,14 +26,16 @@ type job struct {
 	Vars     map[string]string
 	Chart    string // path of the chart's archive or folder; "" without a chart
 	Cluster  cluster
+	CUE      []string // sources to expand, in place of all that
 }
 
 // answer is what it says.
 type answer struct {
 	Files    []releases.File
 	Unstable []string
-	Digest   string // of the chart
-	Fault    string // why there are no files
+	Digest   string   // of the chart
+	Expanded [][]byte // of each CUE source, the list of its manifests as JSON
+	Fault    string   // why there are no files
 }
 
 // Exit statuses of a worker that gave up.
@@ -105,6 +107,9 @@ func perform(j job) (a answer) {
 			a = answer{Fault: fmt.Sprintf("rendering broke down: %v", p)}
 		}
 	}()
+	if len(j.CUE) > 0 {
+		return expand(j.CUE)
+	}
 	first, err := j.render()
 	if err != nil {
 		return answer{Fault: err.Error()}
