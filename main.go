@@ -51,7 +51,10 @@ type commandLine struct {
 	Discord discordGroup `cmd:"" help:"Set up Discord."`
 	Version versionCmd   `cmd:"" help:"Print the version."`
 
+	Completion completionCmd `cmd:"" help:"Print a script by which a shell completes the words of this command."`
+
 	Healthcheck  healthcheck `cmd:"" hidden:"" help:"Ask a running server whether it is ready; for containers."`
+	Complete     completeCmd `cmd:"" hidden:"" help:"Say what a word may become; for shells."`
 	RenderWorker workerCmd   `cmd:"" hidden:"" name:"render-worker" help:"Render charts for the server, over pipes."`
 }
 
