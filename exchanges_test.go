@@ -306,8 +306,14 @@ func TestWhatIsAroundReleases(t *testing.T) {
 		return live["web"].GitopsRef
 	}
 	event := fmt.Sprintf(`{"reason":"%%s","metadata":{"revision":"main@sha1:%s"}}`, live())
-	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "HealthCheckFailed"), 200, `"apps":1`)
-	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"ReconciliationFailed"`)
+	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "Progressing"), 200, `"apps":1`)
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"NotReconciled","gitopsCommitStatusDesc":"Progressing"`)
+	failing := strings.Replace(fmt.Sprintf(event, "HealthCheckFailed"), "{", `{"message": "timeout waiting for: [Deployment/told/web status: 'InProgress']",`, 1)
+	ask(http.MethodPost, "/api/flux-events?env=told", failing, 200, `"apps":1`)
+	const why = `"HealthCheckFailed: timeout waiting for: [Deployment/told/web status: 'InProgress']"`
+	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"ReconciliationFailed","gitopsCommitStatusDesc":`+why)
+	ask(http.MethodGet, "/api/gitopsCommits", "", 200, `"statusDesc":`+why)
+	ask(http.MethodGet, "/api/releases?env=told", "", 200, `"gitopsCommitStatusDesc":`+why)
 	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "ReconciliationSucceeded"), 200, `"apps":1`)
 	ask(http.MethodGet, "/api/event?id="+first, "", 200, `"status":"ReconciliationSucceeded"`)
 	ask(http.MethodGet, "/api/status?env=told", "", 200, `"gitopsCommitStatus":"ReconciliationSucceeded"`)

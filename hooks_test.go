@@ -269,7 +269,7 @@ func TestFluxTellsOfRollouts(t *testing.T) {
 		{"?env=staging", `{"reason": "ReconciliationSucceeded", "metadata": {"revision": "main@sha1:` + before + `"}}`, 200, `"apps":1`},
 		{"?env=staging", `{"reason": "ReconciliationSucceeded", "metadata": {"kustomize.toolkit.fluxcd.io/revision": "feature/x/` + head + `"}}`, 200, `"apps":1`},
 		{"?env=staging", `{"reason": "HealthCheckFailed", "metadata": {"revision": "main:` + head + `"}}`, 200, `"apps":0`},
-		{"?env=staging", `{"reason": "Progressing", "metadata": {"revision": "main:` + head + `"}}`, 200, `ignored`},
+		{"?env=staging", `{"reason": "Progressing", "metadata": {"revision": "main:` + head + `"}}`, 200, `"apps":0`},
 		{"?env=staging", `{"reason": "ReconciliationSucceeded", "metadata": {"revision": "main@sha1:` + strings.Repeat("0", 40) + `"}}`, 200, `"apps":0`},
 		{"?env=staging", `{"reason": "ReconciliationSucceeded", "metadata": {}}`, 400, "names no commit"},
 		{"?env=staging", `{"reason"`, 400, "cannot be read"},

@@ -97,8 +97,9 @@ type Release struct {
 	Expires     time.Time `json:"expires,omitzero"`    // until when
 	Reminded    time.Time `json:"reminded,omitzero"`   // when those who had not voted were reminded
 	Commit      string    `json:"commit,omitempty"`
-	Tree        string    `json:"tree,omitempty"`    // hash of the folder's tree as it was written
-	Rollout     Health    `json:"rollout,omitempty"` // what was last said of it while it was live
+	Tree        string    `json:"tree,omitempty"`        // hash of the folder's tree as it was written
+	Rollout     Health    `json:"rollout,omitempty"`     // what was last said of it while it was live
+	RolloutSaid string    `json:"rolloutSaid,omitempty"` // in the cluster's own words
 	Created     time.Time `json:"created"`
 	Updated     time.Time `json:"updated"`
 	Steps       []Step    `json:"steps"`

@@ -17,8 +17,8 @@ type Rollout struct {
 	By     Actor
 }
 
-// RolledOut notes how the rollout of a commit went on what is live in the environment and in that commit. A failure is that of
-// what nobody has said to be healthy. It returns how many apps it concerns.
+// RolledOut notes what a cluster has told of a commit on what is live in the environment and in that commit; without a Health only what
+// was said. A failure is that of what nobody has said to be healthy. It returns how many apps it concerns.
 func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err error) {
 	env, err := s.environment(r.Env)
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 	if err != nil {
 		return 0, err
 	}
-	lives = slices.DeleteFunc(lives, func(l Live) bool { return l.Commit == "" || l.Health == r.Health || l.Health == Healthy })
+	lives = slices.DeleteFunc(lives, func(l Live) bool { return l.Commit == "" || l.Health == Healthy })
 	var commits []string
 	for _, l := range lives {
 		commits = append(commits, l.Commit)
@@ -47,8 +47,11 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 	if err != nil {
 		return 0, err
 	}
+	said := Redact(r.Detail)
+	said = strings.ToValidUTF8(said[:min(maxSaid, len(said))], "")
+	changed := false
 	err = s.store.Update(ctx, func(tx Tx) error {
-		concerned = 0
+		concerned, changed = 0, false
 		for _, l := range lives {
 			now, err := tx.Live(l.App, l.Env)
 			if err != nil {
@@ -57,27 +60,35 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 			if now == nil || now.ReleaseID != l.ReleaseID || !within[l.Commit] {
 				continue
 			}
-			now.Health = r.Health
+			concerned++
 			wrote, err := tx.Release(now.ReleaseID)
 			if err != nil {
 				return err
 			}
-			wrote.Rollout = r.Health
+			if wrote.RolloutSaid == said && (r.Health == "" || r.Health == now.Health) {
+				continue // Flux says it again and again
+			}
+			wrote.RolloutSaid = said
+			if r.Health != "" && r.Health != now.Health {
+				now.Health, wrote.Rollout, changed = r.Health, r.Health, true
+			}
 			if err := errors.Join(tx.PutLive(*now), tx.PutRelease(wrote)); err != nil {
 				return err
 			}
-			concerned++
 		}
-		if concerned == 0 {
+		if !changed {
 			return nil
 		}
 		record := s.by(r.By, "rollout."+string(r.Health))
-		record.Env, record.Commit, record.Detail = env.Name, r.Commit, Redact(fmt.Sprintf("%d apps; %s", concerned, r.Detail))
+		record.Env, record.Commit, record.Detail = env.Name, r.Commit, fmt.Sprintf("%d apps; %s", concerned, said)
 		return s.record(tx, record)
 	})
-	if err == nil && concerned > 0 {
+	if err == nil && changed {
 		s.log.Info("rollout "+string(r.Health), "env", env.Name, "commit", r.Commit, "apps", concerned)
 		poke(s.scheduling)
 	}
 	return concerned, err
 }
+
+// maxSaid is how much is kept of what a cluster says of a rollout, in bytes.
+const maxSaid = 1000

@@ -71,15 +71,15 @@ func (r rollouts) of(ctx context.Context, one releases.Release) (status, desc st
 	}
 	switch {
 	case health == releases.Healthy:
-		return reconciled, "", nil
+		return reconciled, one.RolloutSaid, nil
 	case health == releases.Unhealthy:
-		return failedRollout, "", nil
+		return failedRollout, one.RolloutSaid, nil
 	case one.Kind == releases.KindCleanup || !there:
 		return reconciled, "it is gone; nobody tells of what is not there", nil
 	case one.Status == releases.Published && live.ReleaseID != one.ID:
 		return reconciled, "another release took its place before its rollout was told of", nil
 	}
-	return notReconciled, "", nil
+	return notReconciled, one.RolloutSaid, nil
 }
 
 // postDelete takes away what is live of an app.

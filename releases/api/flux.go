@@ -34,17 +34,15 @@ func (s *Server) postFluxEvent(_ http.ResponseWriter, r *http.Request) (int, any
 	if commit == "" {
 		return 0, nil, releases.Errorf(releases.Invalid, "metadata.revision: names no commit")
 	}
-	answer := map[string]any{"commit": commit}
-	health := e.health()
-	if health == "" {
-		answer["ignored"] = "the reason " + e.Reason + " says nothing of health"
-		return http.StatusOK, answer, nil
-	}
-	n, err := s.service.RolledOut(r.Context(), releases.Rollout{Env: env, Commit: commit, Health: health, Detail: e.Reason + ": " + e.Message, By: caller(r)})
-	answer["apps"] = n
-	return http.StatusOK, answer, err
+	n, err := s.service.RolledOut(r.Context(), releases.Rollout{Env: env, Commit: commit, Health: e.health(), Detail: e.said(), By: caller(r)})
+	return http.StatusOK, map[string]any{"commit": commit, "apps": n}, err
 }
 
+func (e fluxEvent) said() string {
+	return strings.TrimSuffix(strings.TrimSpace(e.Reason+": "+e.Message), ":")
+}
+
+// health is what the reason says of it; "" for one that says nothing, such as Progressing.
 func (e fluxEvent) health() releases.Health {
 	switch e.Reason {
 	case "ReconciliationSucceeded":

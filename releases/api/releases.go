@@ -123,7 +123,7 @@ func (s *Server) getReleases(_ http.ResponseWriter, r *http.Request) (int, any, 
 		}
 		if one.Status == releases.Published {
 			l.GitopsCommitCreated = one.Updated.Unix()
-			if l.GitopsCommitStatus, _, err = rolled.of(r.Context(), one); err != nil {
+			if l.GitopsCommitStatus, l.GitopsCommitStatusDesc, err = rolled.of(r.Context(), one); err != nil {
 				return 0, nil, err
 			}
 		}
