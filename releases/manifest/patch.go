@@ -63,9 +63,26 @@ func readSources(files []releases.File) ([]*source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: what is to be patched cannot be read: %w", f.Path, err)
 		}
-		all = append(all, &source{File: f, objects: objects})
+		s := &source{File: f}
+		for _, object := range objects {
+			s.objects = append(s.objects, listed(object)...)
+		}
+		all = append(all, s)
 	}
 	return all, nil
+}
+
+// listed are the objects of a list, such as one of kind List, each of which a patch may mean; or the object itself.
+func listed(object *kyaml.RNode) []*kyaml.RNode {
+	items, err := object.Pipe(kyaml.Lookup("items"))
+	if err != nil || items == nil || !strings.HasSuffix(object.GetKind(), "List") {
+		return []*kyaml.RNode{object}
+	}
+	elements, err := items.Elements()
+	if err != nil {
+		return []*kyaml.RNode{object}
+	}
+	return elements
 }
 
 // file is what has become of it; left is false when nothing is.

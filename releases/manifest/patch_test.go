@@ -35,6 +35,12 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings, namespace: team}
 data: {mode: "on", "off": "yes", number: "08"}
+---
+apiVersion: v1
+kind: List
+items:
+  - {apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: team}}
+  - {apiVersion: v1, kind: ConfigMap, metadata: {name: listed, namespace: team}, data: {a: b}}
 `
 
 // objectsOf are the objects of YAML documents, by kind and name.
@@ -64,6 +70,10 @@ func TestPatchesAreAppliedAsKustomizeDoes(t *testing.T) {
 		{"a deletion in a list, and of a field", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: team, labels: {a: null, c: d}}\nspec: {template: {spec: {containers: [{name: sidecar, $patch: delete}]}}}\n", nil},
 		{"a replacement", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: team}\ndata: {$patch: replace, only: this}\n", nil},
 		{"an object that goes", "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: team}\n$patch: delete\n", nil},
+		{"an object of a list", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web, namespace: team}\nautomountServiceAccountToken: false\n", []releases.JSONPatch{
+			{Patch: `[{"op": "replace", "path": "/data/a", "value": "c"}]`, Target: releases.PatchTarget{Version: "v1", Kind: "ConfigMap", Name: "listed"}},
+		}},
+		{"an object of a list that goes", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web, namespace: team}\n$patch: delete\n", nil},
 		{"several", "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: team}\nspec: {type: LoadBalancer}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: team}\ndata: {more: 'true'}\n", nil},
 		{"JSON patches", "", []releases.JSONPatch{
 			{Patch: `[{"op": "replace", "path": "/spec/replicas", "value": 5}, {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "C", "value": "y"}}]`, Target: releases.PatchTarget{Group: "apps", Version: "v1", Kind: "Deployment", Name: "web"}},
@@ -194,7 +204,7 @@ func TestPatchesThatCannotBeMeantAreRefused(t *testing.T) {
 		{"a path that is not there", "", &releases.JSONPatch{Patch: `[{"op": "remove", "path": "/spec/nope"}]`, Target: deployment}, "json6902Patches[0]: "},
 		{"a test that fails", "", &releases.JSONPatch{Patch: `[{"op": "test", "path": "/spec/replicas", "value": 9}]`, Target: deployment}, "json6902Patches[0]: "},
 		{"no patch at all", "", &releases.JSONPatch{Patch: "just words", Target: deployment}, "json6902Patches[0]: "},
-		{"all that goes", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n$patch: delete\n---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n$patch: delete\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n$patch: delete\n", nil, "renders to nothing"},
+		{"all that goes", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n$patch: delete\n---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n$patch: delete\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n$patch: delete\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n$patch: delete\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: listed}\n$patch: delete\n", nil, "renders to nothing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := releases.Manifest{Manifests: patchedObjects, StrategicMergePatches: c.merge}
