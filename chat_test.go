@@ -64,7 +64,7 @@ func TestChat(t *testing.T) {
 
 // scenarios are those of all platforms, and those of what only one has.
 func scenarios() (all []scenario) {
-	for _, some := range [][]scenario{commandScenarios(), voteScenarios(), controlScenarios(), policyScenarios(), deliveryScenarios(), limitScenarios()} {
+	for _, some := range [][]scenario{commandScenarios(), voteScenarios(), controlScenarios(), policyScenarios(), deliveryScenarios(), limitScenarios(), secretScenarios()} {
 		all = append(all, some...)
 	}
 	for _, s := range slices.Concat(formScenarios(), slackFaultScenarios()) {

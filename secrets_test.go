@@ -146,6 +146,53 @@ func TestNoSecretIsToldOrKept(t *testing.T) {
 	lookThrough(t, filepath.Join(w.dir, "gimletd.db"))
 }
 
+// secretScenarios look for planted secrets in all that is told in a chat.
+func secretScenarios() []scenario {
+	return []scenario{{name: "no secret is told", play: func(x *scene) {
+		ship := func(sha, inCluster string, wrong bool) {
+			x.quietly("web", sha, func(a map[string]any) {
+				a["context"] = map[string]string{"SHA": long(sha), "AWS_SECRET_ACCESS_KEY": planted["a variable by its name"], "FINE": planted["a variable by its value"]}
+				a["items"] = []any{map[string]string{"name": "CI", "key": planted["an item"]}}
+				staging := a["environments"].([]any)[0].(map[string]any)
+				staging["manifests"] = fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: vault}\nstringData: {password: %s}\ndata: {key: %s}\n", inCluster, planted["a Secret, as it is encoded"])
+				if wrong {
+					staging["manifests"] = "kind: ConfigMap\nmetadata: {name: x}\ndata: {key: \"{{ .AWS_SECRET_ACCESS_KEY }}\"}\n"
+				}
+			})
+		}
+		ship("1111111", planted["a Secret that is in its way"], false)
+		x.ok(x.tess.Slash(x.random, "/release web staging"))
+		x.Find(x.staging, "Released web 1111111 to staging")
+		ship("2222222", planted["a Secret of the cluster"], false)
+		x.ok(x.tess.Slash(x.random, "/gimlet diff web staging"))
+		x.told(x.tess, x.random, "Secret vault: stringData.password")
+		x.ok(x.tess.Slash(x.random, "/release web staging"))
+		x.Find(x.staging, "Released web 1111111 → 2222222 to staging")
+		ship("3333333", "", true)
+		x.ok(x.tess.Slash(x.random, "/release web staging"))
+		x.Find(x.staging, "AWS_SECRET_ACCESS_KEY is missing")
+		x.ok(x.tess.Slash(x.random, "/gimlet why web staging"))
+		x.told(x.tess, x.random, "web in staging")
+		x.ok(x.tess.Slash(x.random, "/rollback web staging"))
+		x.ok(x.tess.Click(x.told(x.tess, x.random, "Careful, this does not bring back all that was"), "Roll back anyway"))
+		x.Find(x.staging, "Rolled back web")
+		for _, c := range []*channel{x.random, x.staging, x.releases, x.ops} {
+			all := x.Messages(c, true)
+			for _, u := range []*person{x.tess, x.grace, x.heidi, x.ada, x.mallory} {
+				all = append(append(all, x.Private(u, c)...), x.Direct(u)...)
+			}
+			for _, m := range all {
+				now := m.Now()
+				for where, secret := range planted {
+					if text := fmt.Sprint(now.Text, now.Seen(), now.Files, now.same); strings.Contains(text, secret) {
+						x.t.Errorf("%s is told: %s", where, text)
+					}
+				}
+			}
+		}
+	}}}
+}
+
 // lookThrough looks for secrets in the store. The files of plans are what the repository has, Secrets of the cluster among them.
 func lookThrough(t *testing.T, path string) {
 	t.Helper()
