@@ -50,10 +50,12 @@ type completeCmd struct {
 // Run prints what the last word may become, one on a line.
 func (c completeCmd) Run(k *kong.Context, std streams) error {
 	words := slices.DeleteFunc(c.Words, func(w string) bool { return w == "--" })
+	var text strings.Builder
 	for _, word := range complete(k.Model.Node, words) {
-		fmt.Fprintln(std.out, word)
+		text.WriteString(word + "\n")
 	}
-	return nil
+	_, err := fmt.Fprint(std.out, text.String())
+	return err
 }
 
 // complete says what the last of the words may become.
