@@ -67,9 +67,9 @@ func (c *charts) locateGit(ctx context.Context, want releases.Chart) (place, err
 	case <-ctx.Done():
 		return place{}, releases.Wrap(releases.Unavailable, ctx.Err(), "other charts are being fetched from %s", f.URL)
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	resolving, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
-	commit, err := c.git.Resolve(ctx, f)
+	commit, err := c.git.Resolve(resolving, f)
 	if err != nil {
 		return place{}, err
 	}
@@ -77,17 +77,11 @@ func (c *charts) locateGit(ctx context.Context, want releases.Chart) (place, err
 	if path := c.kept(source, key); path != "" {
 		return place{path, f.at(commit)}, nil
 	}
-	files, err := c.git.Read(ctx, f, commit)
+	g, err := c.readChart(ctx, f, commit, 0)
 	if err != nil {
-		return place{}, err
+		return place{}, fmt.Errorf("chart %s: %w", want.Name, err)
 	}
-	if _, ok := files["Chart.yaml"]; !ok {
-		return place{}, releases.Errorf(releases.NotFound, "chart %s: there is no Chart.yaml in that folder", want.Name)
-	}
-	if files, err = withoutIgnored(files); err != nil {
-		return place{}, releases.Wrap(releases.Invalid, err, "chart %s: its .helmignore cannot be read", want.Name)
-	}
-	archive, err := pack(files)
+	archive, err := pack(g.files)
 	if err != nil {
 		return place{}, err
 	}
