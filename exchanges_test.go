@@ -338,6 +338,10 @@ func TestWhatIsAroundReleases(t *testing.T) {
 	user := ask(http.MethodPost, "/api/user", `{"login":"Old-CI"}`, 201, `"login":"old-ci","token":"gimletd_`)
 	ask(http.MethodPost, "/api/user", `{"login":"boss","admin":true}`, 400, "there is one admin token")
 	ask(http.MethodGet, "/api/users", "", 200, `{"login":"old-ci","admin":false}`)
+	ask(http.MethodGet, "/api/users?limit=1", "", 200, `[{"login":"admin","admin":true}]`)
+	ask(http.MethodGet, "/api/users?offset=1", "", 200, `[{"login":"old-ci","admin":false}]`)
+	ask(http.MethodGet, "/api/users?offset=7", "", 200, "[]")
+	ask(http.MethodGet, "/api/locks?limit=1001", "", 400, `limit: \"1001\" is not a number from 0 to 1000`)
 	ask(http.MethodGet, "/api/user/old-ci", "", 200, `{"login":"old-ci","admin":false}`)
 	ask(http.MethodGet, "/api/user/nobody", "", 404, "there is no user")
 	var token struct{ Token string }
@@ -355,6 +359,36 @@ func TestWhatIsAroundReleases(t *testing.T) {
 	as.Path = "/api/user"
 	if status, _ := as.send(t, s.api, token.Token); status != http.StatusUnauthorized {
 		t.Errorf("a deleted user is answered with %d", status)
+	}
+	s.stop()
+}
+
+// TestAPageIsBounded lists artifacts that are too large for one answer.
+func TestAPageIsBounded(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	s := w.start()
+	const artifacts, large = 20, 1 << 20
+	for n := range artifacts {
+		s.post(w.artifact("web", long(fmt.Sprintf("%07d", n+1)), func(a map[string]any) {
+			a["environments"] = []any{}
+			a["items"] = []any{map[string]any{"report": strings.Repeat("x", large)}}
+		}))
+	}
+	var seen []string
+	for pages := 1; len(seen) < artifacts; pages++ {
+		status, text, err := s.call(http.MethodGet, fmt.Sprintf("/api/artifacts?limit=1000&offset=%d", len(seen)), nil)
+		var page []struct{ Version struct{ SHA string } }
+		if err != nil || status != http.StatusOK || json.Unmarshal(text, &page) != nil || len(page) == 0 || len(text) > 17<<20 || pages > 2 {
+			t.Fatalf("page %d: %d, %d bytes with %d artifacts, after %d: %v", pages, status, len(text), len(page), len(seen), err)
+		}
+		for _, a := range page {
+			seen = append(seen, a.Version.SHA)
+		}
+	}
+	for n, sha := range seen {
+		if want := long(fmt.Sprintf("%07d", artifacts-n)); sha != want {
+			t.Errorf("artifact %d is %s, not %s", n, sha, want)
+		}
 	}
 	s.stop()
 }

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -59,23 +61,64 @@ func (s *Server) getArtifacts(_ http.ResponseWriter, r *http.Request) (int, any,
 	if q.Event == releases.EventPush && (q.Branch == "" || q.Branch == q.SourceBranch) && q.SourceBranch != "" {
 		q.Branch, q.SourceBranch = q.SourceBranch, "" // a push comes from its branch
 	}
-	found, err := s.service.Artifacts(r.Context(), q)
-	if err != nil {
-		return 0, nil, err
+	artifacts, err := s.pageOf(r.Context(), q)
+	return http.StatusOK, artifacts, err
+}
+
+// pageOf reads artifacts until there are enough, or they are too much for one answer.
+func (s *Server) pageOf(ctx context.Context, q releases.ArtifactQuery) ([]json.RawMessage, error) {
+	const atOnce = 20
+	left, size, page := q.Limit, 0, []json.RawMessage{}
+	if left == 0 {
+		left = defaultLimit
 	}
-	artifacts := make([]releases.Artifact, 0, len(found))
-	for _, a := range found {
-		a.Version = readable(a.Version)
-		artifacts = append(artifacts, a.Artifact)
+	if q.Until.IsZero() { // what comes in meanwhile moves nothing
+		q.Until = time.Now()
 	}
-	return http.StatusOK, artifacts, nil
+	for left > 0 {
+		q.Limit = min(left, atOnce)
+		found, err := s.service.Artifacts(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range found {
+			a.Version = readable(a.Version)
+			text, err := json.Marshal(a.Artifact)
+			if err != nil {
+				return nil, err
+			}
+			if size += len(text); size > maxPage && len(page) > 0 {
+				return page, nil
+			}
+			page = append(page, text)
+		}
+		if len(found) < q.Limit {
+			break
+		}
+		left -= len(found)
+		q.Offset += len(found)
+	}
+	return page, nil
 }
 
 // Limits of a page.
 const (
-	maxLimit  = 1000
-	maxOffset = 1_000_000
+	defaultLimit = 10
+	maxLimit     = 1000
+	maxOffset    = 1_000_000
+	maxPage      = 16 << 20 // bytes of artifacts
 )
+
+// cut leaves the page of a list that the call asks for.
+func cut[T any](r *http.Request, all []T) ([]T, error) {
+	params := query{values: r.URL.Query()}
+	limit, offset := params.number("limit", maxLimit), params.number("offset", maxOffset)
+	if limit == 0 {
+		limit = maxLimit
+	}
+	all = all[min(offset, len(all)):]
+	return list(all[:min(limit, len(all))]), params.err
+}
 
 // query reads parameters and keeps the first fault.
 type query struct {

@@ -174,31 +174,39 @@ type account struct {
 	Admin bool   `json:"admin"`
 }
 
-// getUsers lists tokens, for the admin.
-func (s *Server) getUsers(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+// users are the admin and the tokens, for the admin.
+func (s *Server) users(r *http.Request) ([]account, error) {
 	if !caller(r).Root {
-		return 0, nil, releases.Errorf(releases.NotAllowed, "only the admin token may list users")
+		return nil, releases.Errorf(releases.NotAllowed, "only the admin token may list users")
 	}
 	all, err := s.service.Tokens(r.Context())
 	users := []account{{Login: releases.Admin().Name, Admin: true}}
 	for _, t := range all {
 		users = append(users, account{Login: t.Name})
 	}
-	return http.StatusOK, users, err
+	return users, err
+}
+
+func (s *Server) getUsers(_ http.ResponseWriter, r *http.Request) (int, any, error) {
+	all, err := s.users(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := cut(r, all)
+	return http.StatusOK, page, err
 }
 
 // getUser returns one of them, or, without a name, who calls. Its token cannot be read back.
-func (s *Server) getUser(w http.ResponseWriter, r *http.Request) (int, any, error) {
+func (s *Server) getUser(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	login := strings.ToLower(r.PathValue("login"))
 	if login == "" {
 		by := caller(r)
 		return http.StatusOK, account{Login: by.Name, Admin: by.Root}, nil
 	}
-	_, body, err := s.getUsers(w, r)
+	users, err := s.users(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	users, _ := body.([]account)
 	if i := slices.IndexFunc(users, func(a account) bool { return a.Login == login }); i >= 0 {
 		return http.StatusOK, users[i], nil
 	}

@@ -131,7 +131,11 @@ func (s *Server) postSignOff(_ http.ResponseWriter, r *http.Request) (int, any, 
 
 func (s *Server) getLocks(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	all, err := s.service.Locks(r.Context())
-	return http.StatusOK, list(all), err
+	if err != nil {
+		return 0, nil, err
+	}
+	page, err := cut(r, all)
+	return http.StatusOK, page, err
 }
 
 // list is never null.
@@ -230,8 +234,12 @@ func (s *Server) deleteHold(_ http.ResponseWriter, r *http.Request) (int, any, e
 
 func (s *Server) getMarks(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	all, err := s.service.Marks(r.Context())
+	if err != nil {
+		return 0, nil, err
+	}
 	all = slices.DeleteFunc(all, func(m releases.Mark) bool { return caller(r).SpeaksFor(m.Version.RepositoryName) != nil })
-	return http.StatusOK, list(all), err
+	page, err := cut(r, all)
+	return http.StatusOK, page, err
 }
 
 func (s *Server) postMark(_ http.ResponseWriter, r *http.Request) (int, any, error) {
@@ -303,10 +311,14 @@ func (s *Server) getTokens(_ http.ResponseWriter, r *http.Request) (int, any, er
 		return 0, nil, releases.Errorf(releases.NotAllowed, "only the admin token may list tokens")
 	}
 	all, err := s.service.Tokens(r.Context())
+	if err != nil {
+		return 0, nil, err
+	}
 	for i := range all {
 		all[i].Hash = ""
 	}
-	return http.StatusOK, list(all), err
+	page, err := cut(r, all)
+	return http.StatusOK, page, err
 }
 
 func (s *Server) postToken(_ http.ResponseWriter, r *http.Request) (int, any, error) {

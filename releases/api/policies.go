@@ -59,7 +59,8 @@ func (s *Server) getPolicies(_ http.ResponseWriter, r *http.Request) (int, any, 
 		}
 		all = append(all, one)
 	}
-	return http.StatusOK, all, nil
+	page, err := cut(r, all)
+	return http.StatusOK, page, err
 }
 
 // forecast is the answer to what will happen.
