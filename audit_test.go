@@ -231,6 +231,12 @@ func TestTheAuditOfARunningServer(t *testing.T) {
 	if status, said := gimletd("token", "list", "--config", config); status != 0 || !strings.Contains(said, "ci ") || strings.Contains(said, strings.TrimSpace(secret)) {
 		t.Errorf("%d %s", status, said)
 	}
+	if status, said := gimletd("token", "list", "--config", config, "-o", "json"); status != 0 || !strings.Contains(said, `"name": "ci"`) || strings.Contains(said, `"hash"`) {
+		t.Errorf("%d %s", status, said)
+	}
+	if status, said := gimletd("token", "create", "--config", config, "-o", "json", "other"); status != 0 || !strings.Contains(said, `"token": "gimletd_`) {
+		t.Errorf("%d %s", status, said)
+	}
 	if status, said := gimletd("token", "revoke", "--config", config, "ci"); status != 0 {
 		t.Errorf("%d %s", status, said)
 	}

@@ -10,9 +10,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"gimletd/commands/cli"
 	"gimletd/releases"
 )
 
@@ -27,17 +27,20 @@ type tokenCreate struct {
 	Name    string        `arg:"" help:"Its name; roles have it as a member: token:<name>."`
 	Person  string        `help:"The e-mail address of somebody in people, for whom it speaks."`
 	Expires time.Duration `help:"How long it is good for, such as 2160h. For ever without."`
-	// Repository narrows what its roles let it ship.
+	// Repository narrows what its roles let it do.
 	Repository []string `help:"A source repository that it speaks for, as a glob; those that begin with ! are left out; may be repeated. Any without." placeholder:"GLOB"`
+	cli.Format
 }
 
 type tokenList struct {
 	Config string `help:"The configuration file of the running server." required:"" type:"existingfile"`
+	cli.Format
 }
 
 type tokenRevoke struct {
 	Config string `help:"The configuration file of the running server." required:"" type:"existingfile"`
 	Name   string `arg:"" help:"Its name."`
+	cli.Format
 }
 
 // asAdmin calls the running server and decodes its answer.
@@ -71,44 +74,54 @@ func (c tokenCreate) Run(ctx context.Context, std streams) error {
 	if c.Expires > 0 {
 		body["expires"] = time.Now().Add(c.Expires)
 	}
-	var made struct{ Token string }
+	var made struct {
+		Name  string `json:"name"`
+		Token string `json:"token"`
+	}
 	if err := asAdmin(ctx, c.Config, http.MethodPost, "/api/tokens", body, &made); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(std.out, made.Token)
-	return err
+	return c.Show(cli.Out{Writer: std.out}, made, func() [][]string { return [][]string{{made.Token}} })
 }
 
 // Run lists the tokens.
 func (c tokenList) Run(ctx context.Context, std streams) error {
-	var all []releases.Token
-	if err := asAdmin(ctx, c.Config, http.MethodGet, "/api/tokens", nil, &all); err != nil {
-		return err
+	all := []releases.Token{}
+	for {
+		var page []releases.Token
+		if err := asAdmin(ctx, c.Config, http.MethodGet, fmt.Sprintf("/api/tokens?offset=%d", len(all)), nil, &page); err != nil {
+			return err
+		}
+		if all = append(all, page...); len(page) == 0 {
+			break
+		}
 	}
-	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tFOR\tSHIPS\tBY\tCREATED\tUSED\tEXPIRES")
-	for _, t := range all {
-		expires, used, ships := "never", "never", "anything"
-		if !t.Used.IsZero() {
-			used = t.Used.Format(time.RFC3339)
+	return c.Show(cli.Out{Writer: std.out}, all, func() [][]string {
+		rows := [][]string{{"NAME", "FOR", "REPOSITORIES", "BY", "CREATED", "USED", "EXPIRES"}}
+		for _, t := range all {
+			expires, used, repositories := "never", "never", "any"
+			if !t.Used.IsZero() {
+				used = t.Used.Format(time.RFC3339)
+			}
+			if len(t.Repositories) > 0 {
+				repositories = strings.Join(t.Repositories, ", ")
+			}
+			if !t.Expires.IsZero() {
+				expires = t.Expires.Format(time.RFC3339)
+			}
+			rows = append(rows, []string{t.Name, t.Person, repositories, t.By, t.Created.Format(time.RFC3339), used, expires})
 		}
-		if len(t.Repositories) > 0 {
-			ships = strings.Join(t.Repositories, ", ")
-		}
-		if !t.Expires.IsZero() {
-			expires = t.Expires.Format(time.RFC3339)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.Person, ships, t.By, t.Created.Format(time.RFC3339), used, expires)
-	}
-	return table.Flush()
+		return rows
+	})
 }
 
 // Run revokes a token.
 func (c tokenRevoke) Run(ctx context.Context, std streams) error {
-	var gone struct{ Name string }
+	var gone struct {
+		Name string `json:"name"`
+	}
 	if err := asAdmin(ctx, c.Config, http.MethodDelete, "/api/tokens/"+url.PathEscape(c.Name), nil, &gone); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(std.out, "The token %s is revoked.\n", gone.Name)
-	return err
+	return c.Show(cli.Out{Writer: std.out}, gone, func() [][]string { return [][]string{{"The token " + gone.Name + " is revoked."}} })
 }

@@ -15,7 +15,7 @@ import (
 type Token struct {
 	Name    string    `json:"name"`             // roles have it as a member: token:<name>
 	Person  string    `json:"person,omitempty"` // the e-mail address of the person of the configuration whom it speaks for
-	Hash    string    `json:"hash"`             // SHA-256 of the secret, in hexadecimal
+	Hash    string    `json:"hash,omitempty"`   // SHA-256 of the secret, in hexadecimal
 	By      string    `json:"by"`               // who made it
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`

@@ -371,7 +371,7 @@ func (a artifactPush) Run(ctx context.Context, out Out) error {
 	if err := json.Unmarshal(answer, &shipped); err != nil {
 		return err
 	}
-	return a.show(out, answer, func() [][]string {
+	return a.Show(out, answer, func() [][]string {
 		return [][]string{{"Shipped: " + shipped.ID}, {"gimletd artifact track " + shipped.ID + " shows what becomes of it"}}
 	})
 }
@@ -418,7 +418,7 @@ func (a artifactList) Run(ctx context.Context, out Out) error {
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return err
 	}
-	return a.show(out, raw, func() [][]string {
+	return a.Show(out, raw, func() [][]string {
 		rows := [][]string{{"ID", "VERSION", "BRANCH", "WHEN", "BY", "APPS"}}
 		for _, one := range all {
 			var apps []string

@@ -34,8 +34,8 @@ type Format struct {
 	Output string `short:"o" help:"text or json." enum:"text,json" default:"text"`
 }
 
-// show prints a value: as JSON, or as a table.
-func (f Format) show(out Out, value any, table func() [][]string) error {
+// Show prints a value: as JSON, or as a table.
+func (f Format) Show(out Out, value any, table func() [][]string) error {
 	if f.Output == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
@@ -162,7 +162,7 @@ func (w Wait) follow(ctx context.Context, out Out, f Format, look func(context.C
 			}
 		}
 		out.progress("")
-		if err := f.show(out, t, t.table); err != nil {
+		if err := f.Show(out, t, t.table); err != nil {
 			return err
 		}
 		switch {

@@ -32,7 +32,7 @@ type made struct {
 // asked says what was asked for, and follows it when that is wanted.
 func asked(ctx context.Context, c *client.Client, out Out, f Format, w Wait, m made) error {
 	if !w.Wait {
-		return f.show(out, m, func() [][]string {
+		return f.Show(out, m, func() [][]string {
 			return [][]string{{"Asked for: " + m.ID}, {"gimletd release track " + m.ID + " shows what becomes of it"}}
 		})
 	}
@@ -93,7 +93,7 @@ func (r releaseMake) foresee(ctx context.Context, c *client.Client, out Out, bod
 		return err
 	}
 	if r.Output == "json" {
-		return r.show(out, all, nil)
+		return r.Show(out, all, nil)
 	}
 	for _, f := range all {
 		fmt.Fprintf(out, "%s in %s: %s → %s\n", f.App, f.Env, first(f.From, "nothing"), f.To)
@@ -170,7 +170,7 @@ func (r releaseList) Run(ctx context.Context, out Out) error {
 	if err := c.Do(ctx, client.Call{Method: http.MethodGet, Path: "/api/releases", Query: query}, &all); err != nil {
 		return err
 	}
-	return r.show(out, all, func() [][]string {
+	return r.Show(out, all, func() [][]string {
 		rows := [][]string{releaseHead()}
 		for _, l := range all {
 			rows = append(rows, l.row())
@@ -207,7 +207,7 @@ func (r releaseStatus) Run(ctx context.Context, out Out) error {
 	if err := c.Do(ctx, client.Call{Method: http.MethodGet, Path: "/api/status", Query: values("env", r.Env, "app", r.App)}, &live); err != nil {
 		return err
 	}
-	return r.show(out, live, func() [][]string {
+	return r.Show(out, live, func() [][]string {
 		rows := [][]string{releaseHead()}
 		for _, app := range sortedKeys(live) {
 			if l := live[app]; l != nil {
