@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gimletd/releases"
 	"gimletd/releases/gitops/gittest"
@@ -51,15 +54,7 @@ func TestChartsOfAGitRepository(t *testing.T) {
 	work := gittest.Clone(t, bare)
 	gittest.Git(t, work, "tag", "-am", "first", "v1")
 	first := strings.TrimSpace(gittest.Git(t, work, "rev-parse", "HEAD"))
-	chart := filepath.Join(work, "charts/web/Chart.yaml")
-	text, err := os.ReadFile(chart)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := strings.Replace(string(text), "version: 1.2.0", "version: 7.7.7", 1)
-	if err := os.WriteFile(chart, []byte(changed), 0o600); err != nil || changed == string(text) {
-		t.Fatal(err, "the chart has another version")
-	}
+	replaceIn(t, filepath.Join(work, "charts/web/Chart.yaml"), "version: 1.2.0", "version: 7.7.7")
 	gittest.Git(t, work, "commit", "-qam", "seven")
 	gittest.Git(t, work, "branch", "feature/x")
 	if err := os.Symlink("/etc/passwd", filepath.Join(work, "charts/web/templates/passwd.yaml")); err != nil {
@@ -195,13 +190,21 @@ func TestChartsOfAGitRepositoryOverSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	location := server.URL + "/charts.git"
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	mute := "ssh://git@" + silent.Addr().String() + "/charts.git"
 	render := func(c releases.Chart, knownHosts, key string) ([]releases.File, error) {
 		r := manifest.New(manifest.Config{
-			Sources: []manifest.Source{{URL: location, SSHKeyFile: key, KnownHostsFile: knownHosts}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
+			Sources: []manifest.Source{{URL: mute, SSHKeyFile: key, KnownHostsFile: knownHosts}, {URL: location, SSHKeyFile: key, KnownHostsFile: knownHosts}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
 			Worker: []string{self, manifest.WorkerCommand}, Git: reader,
 		}, slog.New(slog.DiscardHandler))
 		defer r.Close()
-		rendered, err := r.Render(t.Context(), releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: c}, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		rendered, err := r.Render(ctx, releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: c}, nil)
 		files := rendered.Files
 		return files, err
 	}
@@ -221,6 +224,10 @@ func TestChartsOfAGitRepositoryOverSSH(t *testing.T) {
 	}
 	if _, err := render(chart, server.KnownHosts, gittest.ServeSSH(t).KeyFile); releases.KindOf(err) != releases.Unavailable || !strings.Contains(err.Error(), "refuses its credentials") {
 		t.Errorf("another's key: %v", err)
+	}
+	begin := time.Now()
+	if _, err := render(releases.Chart{Name: mute + "?path=web"}, server.KnownHosts, server.KeyFile); releases.KindOf(err) != releases.Unavailable || time.Since(begin) > 15*time.Second {
+		t.Errorf("a host that says nothing, after %s: %v", time.Since(begin), err)
 	}
 }
 
@@ -321,6 +328,90 @@ func documents(text string) map[string]bool {
 	return all
 }
 
+// waitingScene has a release wait for a vote in production, of a chart that somebody changes meanwhile.
+type waitingScene struct {
+	*server
+	t        *testing.T
+	artifact string
+	grace    string // a token
+	waiting  shownRelease
+}
+
+type shownRelease struct {
+	ID, Status, Plan, Reason string
+	Recipe                   releases.Recipe
+}
+
+func newWaitingScene(t *testing.T, w *world, chart map[string]string) *waitingScene {
+	t.Helper()
+	w.chat = `environments:
+  - {name: production, channels: [console], approval: {count: 1, from: [managers]}}
+people: [{name: grace, email: grace@example.com}]
+roles: [{name: managers, members: [grace@example.com], can: [approve]}]
+`
+	x := &waitingScene{server: w.start(), t: t}
+	x.artifact = x.post(w.artifact("shop", long("1111111"), func(a map[string]any) {
+		one := a["environments"].([]any)[1].(map[string]any)
+		one["chart"], one["values"] = chart, map[string]any{}
+		a["environments"] = []any{one}
+	}))
+	status, text, err := x.call(http.MethodPost, "/api/tokens", []byte(`{"name": "grace", "person": "grace@example.com"}`))
+	var token struct{ Token string }
+	if err != nil || status != http.StatusCreated || json.Unmarshal(text, &token) != nil {
+		t.Fatalf("%d %s %v", status, text, err)
+	}
+	x.grace = token.Token
+	if x.waiting = x.ask(); x.waiting.Status != "waiting" || len(x.waiting.Recipe.Digest) != 64 || x.waiting.Recipe.KubeVersion == "" || !strings.HasPrefix(x.waiting.Recipe.Helm, "v3.") {
+		t.Fatalf("%+v", x.waiting)
+	}
+	return x
+}
+
+// ask asks for a release, and returns it.
+func (x *waitingScene) ask() shownRelease {
+	x.t.Helper()
+	status, text, err := x.call(http.MethodPost, "/api/releases", fmt.Appendf(nil, `{"env": "production", "artifactId": %q}`, x.artifact))
+	if err != nil || status != http.StatusCreated {
+		x.t.Fatalf("%d %s %v", status, text, err)
+	}
+	x.typed("# settled?")
+	var all []shownRelease
+	get(x.t, x.server, "/api/releases?env=production&status=any", &all)
+	return x.now(all[0].ID)
+}
+
+func (x *waitingScene) now(id string) (shown shownRelease) {
+	x.t.Helper()
+	get(x.t, x.server, "/api/releases/"+id, &shown)
+	return shown
+}
+
+// approve has grace vote for what waits.
+func (x *waitingScene) approve() shownRelease {
+	x.t.Helper()
+	status, text, err := x.callAs(x.grace, http.MethodPost, "/api/releases/"+x.waiting.ID+"/approve", nil)
+	if err != nil || status != http.StatusOK {
+		x.t.Fatalf("%d %s %v", status, text, err)
+	}
+	x.typed("# settled?")
+	return x.now(x.waiting.ID)
+}
+
+// changeByHand changes the folder under the plan, which is noticed when it is to be pushed.
+func (x *waitingScene) changeByHand() {
+	x.t.Helper()
+	folder := gittest.Clone(x.t, x.world.remote)
+	if err := os.MkdirAll(filepath.Join(folder, "production/shop"), 0o750); err != nil {
+		x.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "production/shop/by-hand.yaml"), []byte("kind: ConfigMap\nmetadata: {name: x}\n"), 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+	gittest.Git(x.t, folder, "add", "-A")
+	gittest.Git(x.t, folder, "commit", "-qm", "by hand")
+	gittest.Git(x.t, folder, "push", "-q", "origin", "HEAD:main")
+}
+
 // TestAReleaseIsPlannedAgainFromTheSameChart moves the chart's branch on, and the app's folder, while a release waits for votes: it is
 // planned again, and what people have seen of the chart stays what it is.
 func TestAReleaseIsPlannedAgainFromTheSameChart(t *testing.T) {
@@ -330,97 +421,61 @@ func TestAReleaseIsPlannedAgainFromTheSameChart(t *testing.T) {
 	work := gittest.Clone(t, repository)
 	first := strings.TrimSpace(gittest.Git(t, work, "rev-parse", "HEAD"))
 	w.charts = w.git.URL + "/charts.git"
-	w.chat = `environments:
-  - {name: production, channels: [console], approval: {count: 1, from: [managers]}}
-people: [{name: grace, email: grace@example.com}]
-roles: [{name: managers, members: [grace@example.com], can: [approve]}]
-`
-	s := w.start()
-	id := s.post(w.artifact("shop", long("1111111"), func(a map[string]any) {
-		one := a["environments"].([]any)[1].(map[string]any)
-		one["chart"] = map[string]string{"name": w.charts + "?path=web&branch=main"}
-		one["values"] = map[string]any{}
-		a["environments"] = []any{one}
-	}))
-	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "grace", "person": "grace@example.com"}`))
-	var token struct{ Token string }
-	if err != nil || status != http.StatusCreated || json.Unmarshal(text, &token) != nil {
-		t.Fatalf("%d %s %v", status, text, err)
+	x := newWaitingScene(t, w, map[string]string{"name": w.charts + "?path=web&branch=main"})
+	if name := x.waiting.Recipe.Chart.Name; name != w.charts+"?path=web&sha="+first {
+		t.Error(name)
 	}
-	type shown struct {
-		ID, Status, Plan string
-		Recipe           releases.Recipe
-	}
-	ask := func() (newest shown) {
-		t.Helper()
-		status, text, err := s.call(http.MethodPost, "/api/releases", fmt.Appendf(nil, `{"env": "production", "artifactId": %q}`, id))
-		if err != nil || status != http.StatusCreated {
-			t.Fatalf("%d %s %v", status, text, err)
-		}
-		s.typed("# settled?")
-		var all []shown
-		get(t, s, "/api/releases?env=production&status=any", &all)
-		get(t, s, "/api/releases/"+all[0].ID, &newest)
-		return newest
-	}
-	approve := func(id string) (int, string) {
-		t.Helper()
-		status, text, err := s.callAs(token.Token, http.MethodPost, "/api/releases/"+id+"/approve", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.typed("# settled?")
-		return status, string(text)
-	}
-	waiting := ask()
-	if r := waiting.Recipe; waiting.Status != "waiting" || r.Chart.Name != w.charts+"?path=web&sha="+first || len(r.Digest) != 64 || r.KubeVersion == "" || !strings.HasPrefix(r.Helm, "v3.") {
-		t.Fatalf("%+v", waiting)
-	}
-
 	chart := filepath.Join(work, "web/Chart.yaml")
-	yaml, err := os.ReadFile(chart)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(chart, bytes.Replace(yaml, []byte("version: 1.2.0"), []byte("version: 7.7.7"), 1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	replaceIn(t, chart, "version: 1.2.0", "version: 7.7.7")
 	gittest.Git(t, work, "commit", "-qam", "seven")
 	gittest.Git(t, work, "push", "-q", "origin", "HEAD:main")
-	gitops := gittest.Clone(t, w.remote)
-	if err := os.MkdirAll(filepath.Join(gitops, "production/shop"), 0o750); err != nil {
-		t.Fatal(err)
+	x.changeByHand()
+	again := x.approve()
+	if again.Status != "waiting" || again.Plan == x.waiting.Plan || again.Recipe.Chart != x.waiting.Recipe.Chart || again.Recipe.Digest != x.waiting.Recipe.Digest {
+		t.Errorf("it is %s, planned again from %+v, not %+v", again.Status, again.Recipe, x.waiting.Recipe)
 	}
-	if err := os.WriteFile(filepath.Join(gitops, "production/shop/by-hand.yaml"), []byte("kind: ConfigMap\nmetadata: {name: x}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	gittest.Git(t, gitops, "add", "-A")
-	gittest.Git(t, gitops, "commit", "-qm", "by hand")
-	gittest.Git(t, gitops, "push", "-q", "origin", "HEAD:main")
-
-	for range 2 { // the folder has changed under the first plan, which is noticed when it is to be pushed
-		if status, text := approve(waiting.ID); status != http.StatusOK {
-			t.Fatalf("%d %s", status, text)
-		}
-		var now shown
-		get(t, s, "/api/releases/"+waiting.ID, &now)
-		if now.Status == "published" {
-			if now.Plan == waiting.Plan {
-				t.Error("it was not planned again")
-			}
-			break
-		}
-		if now.Recipe.Chart != waiting.Recipe.Chart || now.Recipe.Digest != waiting.Recipe.Digest {
-			t.Errorf("planned again from %+v, not %+v", now.Recipe, waiting.Recipe)
-		}
+	if live := x.approve(); live.Status != "published" {
+		t.Errorf("%+v", live)
 	}
 	if text := gittest.Git(t, w.remote, "show", "main:production/shop/deployment.yaml"); !strings.Contains(text, "web-1.2.0") || strings.Contains(text, "7.7.7") {
 		t.Errorf("what is live is not what was seen:\n%s", text)
 	}
-	if later := ask(); later.Recipe.Chart == waiting.Recipe.Chart || later.Status != "waiting" {
+	if later := x.ask(); later.Recipe.Chart == x.waiting.Recipe.Chart || later.Status != "waiting" {
 		t.Errorf("a release that is asked for now is made from %+v and is %s", later.Recipe, later.Status)
 	}
-	s.stop()
+	x.stop()
+}
+
+// TestAChartThatHasChangedUnderItsNameIsNotReleased changes a chart in a folder, which has no other name then.
+func TestAChartThatHasChangedUnderItsNameIsNotReleased(t *testing.T) {
+	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	charts := t.TempDir()
+	if err := os.CopyFS(filepath.Join(charts, "web"), os.DirFS("releases/manifest/testdata/charts/web")); err != nil {
+		t.Fatal(err)
+	}
+	w.charts = "file://" + charts
+	x := newWaitingScene(t, w, map[string]string{"repository": w.charts, "name": "web"})
+	replaceIn(t, filepath.Join(charts, "web/Chart.yaml"), "version: 1.2.0", "version: 7.7.7")
+	x.changeByHand()
+	if after := x.approve(); after.Status != "failed" || !strings.Contains(after.Reason, "chart web is no longer the one that was planned") {
+		t.Errorf("%+v", after)
+	}
+	if later := x.ask(); later.Status != "waiting" || later.Recipe.Digest == x.waiting.Recipe.Digest {
+		t.Errorf("%+v", later)
+	}
+	x.stop()
+}
+
+func replaceIn(t *testing.T, file, old, now string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), old, now, 1)
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil || changed == string(text) {
+		t.Fatal(err, "nothing was replaced")
+	}
 }
 
 // TestAnArtifactWithCUEIsReleased ships two apps that one CUE source makes, and releases them after a restart, too.

@@ -312,6 +312,7 @@ func TestWhatIsAroundReleases(t *testing.T) {
 	ask(http.MethodPost, "/api/flux-events?env=told", failing, 200, `"apps":1`)
 	const why = `"HealthCheckFailed: timeout waiting for: [Deployment/told/web status: 'InProgress']"`
 	ask(http.MethodGet, "/api/eventReleaseTrack?id="+first, "", 200, `"gitopsCommitStatus":"ReconciliationFailed","gitopsCommitStatusDesc":`+why)
+	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "Progressing"), 200, `"apps":0`) // what is known says more
 	ask(http.MethodGet, "/api/gitopsCommits", "", 200, `"statusDesc":`+why)
 	ask(http.MethodGet, "/api/releases?env=told", "", 200, `"gitopsCommitStatusDesc":`+why)
 	ask(http.MethodPost, "/api/flux-events?env=told", fmt.Sprintf(event, "ReconciliationSucceeded"), 200, `"apps":1`)

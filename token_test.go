@@ -120,7 +120,7 @@ roles:
 // TestATokenMaySpeakForSomeRepositoriesOnly ships, and tells of branches, for its own repositories and for others.
 func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
-	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback, approve, lock, break-glass]}\n"
+	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback, approve, lock, break-glass]}\npolicies:\n  - {name: nightly, from: {branch: main}, to: staging, schedule: \"0 3 * * *\", timezone: UTC}\n"
 	s := w.start()
 	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "web-ci", "repositories": ["acme/web", "acme/site-*"]}`))
 	var made struct{ Token string }
@@ -228,6 +228,16 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	get(t, s, "/api/releases?env=staging&status=any", &theirs)
 	if says := "web is live from acme/api, for which the token that shipped this does not speak"; len(theirs) != 2 || !strings.Contains(s.said(), says) {
 		t.Errorf("%d releases to staging; %s", len(theirs), s.said())
+	}
+	var outlook []struct {
+		Apps []struct {
+			App, Reason string
+			Releases    bool
+		}
+	}
+	get(t, s, "/api/policies", &outlook)
+	if len(outlook) != 1 || len(outlook[0].Apps) != 1 || outlook[0].Apps[0].Releases || !strings.Contains(outlook[0].Apps[0].Reason, "web is live from acme/api") {
+		t.Errorf("the nightly policy: %+v", outlook)
 	}
 	audit := `"action":"request.release","actor":"web-ci"`
 	if status, text, err := s.call(http.MethodGet, "/api/audit", nil); err != nil || status != http.StatusOK || !strings.Contains(string(text), audit) {

@@ -161,6 +161,7 @@ type Shipped struct {
 	Artifact
 	Key       Key        `json:"-"`
 	Expanded  []Manifest `json:"-"` // what the CUE sources made
+	Speaks    []string   `json:"-"` // globs of the source repositories that who shipped it speaks for; any without
 	Targets   []Target   `json:"-"` // one for each of Manifests, in order
 	Decisions []Decision `json:"-"`
 	Dropped   []string   `json:"-"` // names of variables that looked like secrets

@@ -363,6 +363,15 @@ func (s *Service) outdated(ctx context.Context, r Release) (reason string, err e
 			}
 		}
 		if reason == "" && r.Kind == KindRelease {
+			a, err := tx.Artifact(r.ArtifactID)
+			if err != nil {
+				return err
+			}
+			if reason, err = rival(tx, Target{App: r.App, Env: r.Env}, a); err != nil {
+				return err
+			}
+		}
+		if reason == "" && r.Kind == KindRelease {
 			reason = Snapshot{Live: live, Preview: r.Preview}.displaces(r.Version)
 		}
 		switch {
@@ -457,6 +466,9 @@ func (s *Service) files(ctx context.Context, r Release) (rendered Rendered, err 
 	}
 	if rendered, err = s.render(ctx, shipped, r.App, r.Env, planned); err != nil {
 		return rendered, err
+	}
+	if planned != nil && rendered.Recipe != nil && rendered.Recipe.Digest != r.Plan.Recipe.Digest {
+		return rendered, Errorf(Conflict, "chart %s is no longer the one that was planned, although it has the same name; ask for the release again", strings.TrimSpace(planned.Name+" "+planned.Version))
 	}
 	rendered.Files, err = withReleaseFile(rendered.Files, r)
 	return rendered, err

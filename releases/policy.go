@@ -32,6 +32,8 @@ type Snapshot struct {
 	Mark *Mark // of the version itself
 	// Preview is the family of the manifest, when it is a preview's.
 	Preview string
+	// Rival says what another source repository has there, for which who shipped the version does not speak; or "".
+	Rival string
 }
 
 // Decide says whether a manifest's deploy policy releases the version, and why. It is pure.
@@ -46,6 +48,9 @@ func Decide(target Target, deploy *Deploy, v Version, now Snapshot) Decision {
 	}
 	if reason := now.displaces(v); reason != "" {
 		d.Fires, d.Reason = false, reason
+	}
+	if now.Rival != "" {
+		d.Fires, d.Reason = false, now.Rival
 	}
 	if now.Hold != nil {
 		d.Fires, d.Reason = false, now.Hold.explain(target)

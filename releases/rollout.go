@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -30,12 +29,31 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 	if r.By, err = s.mayShip(ctx, []Target{{App: AllApps, Env: env.Name}}, r.By); err != nil {
 		return 0, err
 	}
+	said := Redact(r.Detail)
+	said = strings.ToValidUTF8(said[:min(maxSaid, len(said))], "")
 	var lives []Live
-	err = s.store.View(ctx, func(tx Tx) error { lives, err = tx.Lives(env.Name); return err })
+	err = s.store.View(ctx, func(tx Tx) error {
+		all, err := tx.Lives(env.Name)
+		if err != nil {
+			return err
+		}
+		for _, l := range all {
+			if l.Commit == "" || l.Health == Healthy || (r.Health == "" && l.Health == Unhealthy) {
+				continue // what is known says more
+			}
+			wrote, err := tx.Release(l.ReleaseID)
+			if err != nil {
+				return err
+			}
+			if same := wrote.RolloutSaid == said && (r.Health == "" || r.Health == l.Health); !same { // Flux says it again and again
+				lives = append(lives, l)
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
-	lives = slices.DeleteFunc(lives, func(l Live) bool { return l.Commit == "" || l.Health == Healthy })
 	var commits []string
 	for _, l := range lives {
 		commits = append(commits, l.Commit)
@@ -47,8 +65,6 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 	if err != nil {
 		return 0, err
 	}
-	said := Redact(r.Detail)
-	said = strings.ToValidUTF8(said[:min(maxSaid, len(said))], "")
 	changed := false
 	err = s.store.Update(ctx, func(tx Tx) error {
 		concerned, changed = 0, false
@@ -64,9 +80,6 @@ func (s *Service) RolledOut(ctx context.Context, r Rollout) (concerned int, err 
 			wrote, err := tx.Release(now.ReleaseID)
 			if err != nil {
 				return err
-			}
-			if wrote.RolloutSaid == said && (r.Health == "" || r.Health == now.Health) {
-				continue // Flux says it again and again
 			}
 			wrote.RolloutSaid = said
 			if r.Health != "" && r.Health != now.Health {

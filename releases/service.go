@@ -133,6 +133,11 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 		return nil, false, Errorf(Invalid, "Idempotency-Key: longer than %d bytes", maxName)
 	}
 	dropped := s.secrets.Drop(a)
+	record := s.by(by, ArtifactShipped)
+	record.Detail = a.Version.RepositoryName + " " + a.Version.SHA
+	if err := by.SpeaksFor(a.Version.RepositoryName); err != nil {
+		return nil, false, s.refusing(ctx, record, err)
+	}
 	expanded, err := s.renderer.Expand(ctx, a.CueEnvironments)
 	if err != nil {
 		return nil, false, err
@@ -144,12 +149,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	if err != nil {
 		return nil, false, err
 	}
-	if err = by.SpeaksFor(a.Version.RepositoryName); err == nil {
-		by, err = s.mayShip(ctx, targets, by)
-	}
-	if err != nil {
-		record := s.by(by, ArtifactShipped)
-		record.Detail = a.Version.RepositoryName + " " + a.Version.SHA
+	if by, err = s.mayShip(ctx, targets, by); err != nil {
 		return nil, false, s.refusing(ctx, record, err)
 	}
 	content, err := a.content()
@@ -164,7 +164,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	CrashPoint("ingest.before-store")
 	err = s.store.Update(ctx, func(tx Tx) error {
 		fresh := *a
-		shipped = &Shipped{Artifact: fresh, Expanded: expanded, Targets: targets, Dropped: dropped}
+		shipped = &Shipped{Artifact: fresh, Expanded: expanded, Speaks: by.Repositories, Targets: targets, Dropped: dropped}
 		isNew = false
 		id, err := prints.seen(tx, s.now())
 		if err != nil {
@@ -228,9 +228,6 @@ func (s *Service) enter(tx Tx, shipped *Shipped, prints fingerprints, by Actor) 
 		return err
 	}
 	if shipped.Decisions, err = s.decide(tx, shipped); err != nil {
-		return err
-	}
-	if err := leaveOthers(tx, shipped.Decisions, by); err != nil {
 		return err
 	}
 	if err := tx.PutArtifact(shipped); err != nil {
@@ -311,28 +308,13 @@ func (s *Service) decide(tx Tx, shipped *Shipped) ([]Decision, error) {
 		if err != nil {
 			return nil, err
 		}
-		decisions = append(decisions, Decide(t, manifests[i].Deploy, shipped.Version, Snapshot{Live: live, Hold: hold, Mark: shipped.mark, Preview: shipped.family(t.App, t.Env)}))
+		now := Snapshot{Live: live, Hold: hold, Mark: shipped.mark, Preview: shipped.family(t.App, t.Env)}
+		if now.Rival, err = rival(tx, t, shipped); err != nil {
+			return nil, err
+		}
+		decisions = append(decisions, Decide(t, manifests[i].Deploy, shipped.Version, now))
 	}
 	return decisions, nil
-}
-
-// leaveOthers keeps what a token of some repositories ships from taking the place of what another one has live.
-func leaveOthers(tx Tx, decisions []Decision, by Actor) error {
-	if len(by.Repositories) == 0 {
-		return nil
-	}
-	for i, d := range decisions {
-		live, err := tx.Live(d.App, d.Env)
-		if err != nil {
-			return err
-		}
-		if !d.Fires || live == nil || by.SpeaksFor(live.Version.RepositoryName) == nil {
-			continue
-		}
-		decisions[i].Fires = false
-		decisions[i].Reason = fmt.Sprintf("%s is live from %s, for which the token that shipped this does not speak; a person may release it", d.App, live.Version.RepositoryName)
-	}
-	return nil
 }
 
 // fingerprints are under what an artifact is known again.

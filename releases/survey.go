@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -110,7 +111,10 @@ func (s *survey) history(target Target, c *Candidate) (err error) {
 	if err != nil {
 		return err
 	}
-	c.Displaces = Snapshot{Live: c.Live, Preview: a.family(target.App, target.Env)}.displaces(*c.Version)
+	if c.Displaces, err = rival(s.tx, target, a); err != nil {
+		return err
+	}
+	c.Displaces = cmp.Or(c.Displaces, Snapshot{Live: c.Live, Preview: a.family(target.App, target.Env)}.displaces(*c.Version))
 	if c.Past, err = refusal(s.tx, target, *c.Version); err != nil || c.Live != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -172,13 +173,41 @@ func (s *Service) noteUse(ctx context.Context, t Token) error {
 	})
 }
 
+// rival says what another source repository has in a place, live or on its way, when who shipped the artifact does not speak for it;
+// or "". Automation does not put the artifact in its place.
+func rival(tx Tx, place Target, a *Shipped) (string, error) {
+	by := Actor{Repositories: a.Speaks}
+	if len(by.Repositories) == 0 {
+		return "", nil
+	}
+	live, err := tx.Live(place.App, place.Env)
+	if err != nil {
+		return "", err
+	}
+	if live != nil && !by.speaks(live.Version.RepositoryName) {
+		return fmt.Sprintf("%s is live from %s, for which the token that shipped this does not speak; a person may release it", place.App, live.Version.RepositoryName), nil
+	}
+	open, err := tx.OpenReleases()
+	if err != nil {
+		return "", err
+	}
+	for _, r := range open {
+		if r.App == place.App && r.Env == place.Env && !by.speaks(r.Version.RepositoryName) {
+			return fmt.Sprintf("%s of %s is on its way there (%s), for which the token that shipped this does not speak; a person may release it", r.Version.Short(), r.Version.RepositoryName, r.ID), nil
+		}
+	}
+	return "", nil
+}
+
 // SpeaksFor returns an Error unless the actor may speak for the source repository.
 func (a Actor) SpeaksFor(repository string) error {
-	if len(a.Repositories) == 0 {
-		return nil
-	}
-	if globs, err := NewGlobs(a.Repositories); err == nil && globs.Match(repository) {
+	if a.speaks(repository) {
 		return nil
 	}
 	return Errorf(NotAllowed, "this token speaks for %s only, not for %s", strings.Join(a.Repositories, ", "), repository)
+}
+
+func (a Actor) speaks(repository string) bool {
+	globs, err := NewGlobs(a.Repositories)
+	return len(a.Repositories) == 0 || (err == nil && globs.Match(repository))
 }

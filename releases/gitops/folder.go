@@ -65,6 +65,10 @@ func (f Folder) remote(storage storage.Storer) *git.Remote {
 
 // Resolve returns the commit that the folder is to be read at, asking the remote unless a commit is named.
 func (f Folder) Resolve(ctx context.Context) (string, error) {
+	return within(ctx, func() (string, error) { return f.resolve(ctx) }, func(string) {})
+}
+
+func (f Folder) resolve(ctx context.Context) (string, error) {
 	if f.Commit != "" {
 		if !fullCommit.MatchString(f.Commit) {
 			return "", fmt.Errorf("%q is not the 40 digits of a commit: %w", f.Commit, ErrNoRef)
@@ -93,7 +97,7 @@ func (f Folder) Resolve(ctx context.Context) (string, error) {
 				continue
 			}
 			if ref.Type() == plumbing.SymbolicReference {
-				return Folder{URL: f.URL, Auth: f.Auth, Branch: ref.Target().Short()}.Resolve(ctx)
+				return Folder{URL: f.URL, Auth: f.Auth, Branch: ref.Target().Short()}.resolve(ctx)
 			}
 			return ref.Hash().String(), nil
 		}
@@ -104,6 +108,10 @@ func (f Folder) Resolve(ctx context.Context) (string, error) {
 // Read returns the folder's files at a commit. The repository around it, which may be large, is kept in a folder of its own in scratch
 // meanwhile: in memory it could end the process.
 func (f Folder) Read(ctx context.Context, commit, scratch string) (map[string][]byte, error) {
+	return within(ctx, func() (map[string][]byte, error) { return f.read(ctx, commit, scratch) }, func(map[string][]byte) {})
+}
+
+func (f Folder) read(ctx context.Context, commit, scratch string) (map[string][]byte, error) {
 	dir, err := os.MkdirTemp(scratch, "clone-")
 	if err != nil {
 		return nil, err

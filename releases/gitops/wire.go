@@ -60,25 +60,30 @@ func (w *wire) at() *transport.Endpoint {
 // connect opens a session within the context. go-git's ssh takes none, and a host that accepts a connection and then says
 // nothing would be waited for forever.
 func connect[S io.Closer](ctx context.Context, open func() (S, error)) (S, error) {
+	return within(ctx, open, func(late S) { _ = late.Close() })
+}
+
+// within does something that heeds no context, and leaves it alone when the context ends. late gets what it brings after that.
+func within[T any](ctx context.Context, do func() (T, error), late func(T)) (T, error) {
 	type outcome struct {
-		session S
-		err     error
+		what T
+		err  error
 	}
-	opened := make(chan outcome, 1)
+	done := make(chan outcome, 1)
 	go func() {
-		session, err := open()
-		opened <- outcome{session, err}
+		what, err := do()
+		done <- outcome{what, err}
 	}()
 	select {
-	case o := <-opened:
-		return o.session, o.err
+	case o := <-done:
+		return o.what, o.err
 	case <-ctx.Done():
 		go func() {
-			if o := <-opened; o.err == nil {
-				_ = o.session.Close()
+			if o := <-done; o.err == nil {
+				late(o.what)
 			}
 		}()
-		var none S
+		var none T
 		return none, ctx.Err()
 	}
 }

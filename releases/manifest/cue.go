@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"gimletd/releases"
 
@@ -17,6 +18,14 @@ import (
 func (r *Renderer) Expand(ctx context.Context, sources []string) ([]releases.Manifest, error) {
 	if len(sources) == 0 {
 		return nil, nil
+	}
+	select { // one at a time, so that charts have workers whatever is shipped
+	case r.expanding <- struct{}{}:
+		defer func() { <-r.expanding }()
+	case <-time.After(expandWithin):
+		return nil, releases.Errorf(releases.Unavailable, "cueEnvironments: others are being evaluated; try again in a moment")
+	case <-ctx.Done():
+		return nil, releases.Wrap(releases.Unavailable, ctx.Err(), "cueEnvironments: others are being evaluated")
 	}
 	a, err := r.pool.run(ctx, job{CUE: sources})
 	if err != nil {
@@ -36,14 +45,20 @@ func (r *Renderer) Expand(ctx context.Context, sources []string) ([]releases.Man
 	return all, nil
 }
 
+// Limits of CUE: how long one waits for others, and how much all sources of an artifact may make.
+const (
+	expandWithin = 20 * time.Second
+	maxExpanded  = 2 << 20
+)
+
 // expand is what a worker makes of CUE sources: of each, its list `configs` as JSON. https://cuelang.org/docs/reference/spec/
 // A source stands for itself: beside CUE's own packages there is nothing that it could import.
 func expand(sources []string) answer {
 	a, size := answer{}, 0
 	for i, source := range sources {
 		list, err := evaluate(source)
-		if size += len(list); err == nil && size > maxOutput {
-			err = errTooLarge
+		if size += len(list); err == nil && size > maxExpanded {
+			err = fmt.Errorf("its manifests, and those before, are larger than %d MiB", maxExpanded>>20)
 		}
 		if err != nil {
 			return answer{Fault: fmt.Sprintf("cueEnvironments[%d]: %v", i, err)}

@@ -65,6 +65,7 @@ func TestCUEThatCannotBeMeantIsRefused(t *testing.T) {
 		"a module":          {"import \"example.com/x\"\nconfigs: x.configs", "example.com/x"},
 		"a file of ours":    {"import \"tool/file\"\nx: file.Read & {filename: \"/etc/passwd\"}\nconfigs: [x.contents]", ""},
 		"too many":          {"import \"list\"\nconfigs: [for i in list.Range(0, 300, 1) {app: \"a\\(i)\", env: \"staging\", chart: {name: \"web\"}}]", "300 manifests, at most 200"},
+		"too large":         {"import \"strings\"\nconfigs: [for i in [1, 2, 3] {app: \"a\\(i)\", env: \"staging\", chart: {name: \"web\"}, values: x: strings.Repeat(\"x\", 1000000)}]", "larger than 2 MiB"},
 		"without an end":    {"import \"list\"\n#n: list.Range(0, 100000, 1)\nconfigs: [for a in #n for b in #n for c in #n if a*b*c == -1 {app: \"a\"}]", "was stopped"},
 		"without bounds":    {"import \"list\"\n#n: list.Range(0, 100000, 1)\nconfigs: [for a in #n for b in #n {app: \"a\\(a)-\\(b)\"}]", "was stopped"},
 		"a long text":       {"import \"strings\"\n_a: strings.Repeat(\"x\", 100000000)\nconfigs: [{app: _a}]", "line 2: _a: error in call to strings.Repeat"},

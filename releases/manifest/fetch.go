@@ -172,7 +172,7 @@ func (c *charts) locateRemote(ctx context.Context, source *repository, want rele
 			}
 			version, err := index.Get(want.Name, want.Version)
 			if err != nil {
-				return nil, err
+				return nil, releases.Errorf(releases.NotFound, "chart %s %s is kept here without a signature, and is not in %s any more", want.Name, want.Version, source.URL)
 			}
 			return source.proof(ctx, version)
 		})
@@ -377,46 +377,58 @@ func readAll(res *http.Response, most int64) ([]byte, error) {
 	return body, err
 }
 
-// proof fetches the provenance file of a version.
+// proof fetches the provenance file of a version. That nothing is there some hosts say by refusing it.
 func (s *repository) proof(ctx context.Context, version *repo.ChartVersion) ([]byte, error) {
 	if len(version.URLs) == 0 {
 		return nil, errNoProof
 	}
-	location, err := repo.ResolveReferenceURL(s.URL, version.URLs[0])
-	if err != nil {
-		return nil, err
-	}
-	at, err := url.Parse(location)
+	at, err := s.resolve(version.URLs[0])
 	if err != nil {
 		return nil, err
 	}
 	at.Path += ".prov"
+	if at.RawPath != "" {
+		at.RawPath += ".prov"
+	}
 	res, err := s.get(ctx, at.String(), "")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode == http.StatusNotFound {
+	switch res.StatusCode {
+	case http.StatusNotFound, http.StatusForbidden, http.StatusGone:
 		return nil, errNoProof
 	}
 	return readAll(res, maxProof)
 }
 
-// download fetches an archive and proves that it is the one of the index.
-func (s *repository) download(ctx context.Context, reference, digest string) ([]byte, error) {
+// resolve is where the index's reference to an archive leads.
+func (s *repository) resolve(reference string) (*url.URL, error) {
 	location, err := repo.ResolveReferenceURL(s.URL, reference)
 	if err != nil {
 		return nil, releases.Wrap(releases.Invalid, err, "the chart repository %s names a download URL that cannot be read", s.URL)
 	}
 	at, err := url.Parse(location)
-	own, ownErr := url.Parse(s.URL)
-	if err := errors.Join(err, ownErr); err != nil || !slices.Contains([]string{"http", "https"}, at.Scheme) {
+	if err != nil || !slices.Contains([]string{"http", "https"}, at.Scheme) {
 		return nil, releases.Errorf(releases.Invalid, "the chart repository %s names the download URL %s, which is not http(s)", s.URL, location)
+	}
+	return at, nil
+}
+
+// download fetches an archive and proves that it is the one of the index.
+func (s *repository) download(ctx context.Context, reference, digest string) ([]byte, error) {
+	at, err := s.resolve(reference)
+	if err != nil {
+		return nil, err
+	}
+	own, err := url.Parse(s.URL)
+	if err != nil {
+		return nil, err
 	}
 	if at.Host != own.Host && digest == "" {
 		return nil, releases.Errorf(releases.Invalid, "the chart repository %s points to %s without a digest that would prove the archive", s.URL, at.Host)
 	}
-	res, err := s.get(ctx, location, "")
+	res, err := s.get(ctx, at.String(), "")
 	if err != nil {
 		return nil, releases.Wrap(releases.Unavailable, err, "the chart at %s cannot be fetched", at.Redacted())
 	}

@@ -88,7 +88,10 @@ func (c *charts) locateOCI(ctx context.Context, want releases.Chart) (place, err
 	if path := c.keptForever(source, key); path != "" {
 		return c.proven(ctx, source, place{path, ociChart(key)}, func(ctx context.Context) ([]byte, error) {
 			found, err := pull(ctx, r, tagOf(key.Version))
-			return found.proven(err)
+			if err != nil {
+				return nil, ociFault(full, key.Version, err)
+			}
+			return found.proven()
 		})
 	}
 	return c.pullOCI(ctx, source, r, key, full)
@@ -109,7 +112,7 @@ func (c *charts) pullOCI(ctx context.Context, source *repository, r *remote.Repo
 	if err := errors.Join(keep(path, found.archive), source.remember(key.Name, key.Version, found.sum)); err != nil {
 		return place{}, err
 	}
-	return c.proven(ctx, source, place{path, ociChart(key)}, func(context.Context) ([]byte, error) { return found.proven(nil) })
+	return c.proven(ctx, source, place{path, ociChart(key)}, func(context.Context) ([]byte, error) { return found.proven() })
 }
 
 // ociChart names a version, or what has the digest.
@@ -220,12 +223,12 @@ type pulled struct {
 	proof    []byte // its provenance file; nil without
 }
 
-// proven is the provenance file, unless it could not be had.
-func (p pulled) proven(err error) ([]byte, error) {
-	if err == nil && p.proof == nil {
-		err = errNoProof
+// proven is the provenance file, if there is one.
+func (p pulled) proven() ([]byte, error) {
+	if p.proof == nil {
+		return nil, errNoProof
 	}
-	return p.proof, err
+	return p.proof, nil
 }
 
 // pull fetches a chart's archive, and proves it by its digest.

@@ -69,6 +69,33 @@ func (o *ociRegistry) pushFile(t *testing.T, file string) {
 	run("push", file, "oci://"+o.host+"/acme/charts", "--plain-http")
 }
 
+// tag has a chart be there under another name, too.
+func (o *ociRegistry) tag(t *testing.T, from, version, to, tag string) {
+	t.Helper()
+	call := func(method, path string, header http.Header, body io.Reader) (*http.Response, []byte) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+o.host+"/v2/acme/charts/"+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = header
+		req.SetBasicAuth("ci", "hush")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode >= 300 {
+			t.Fatalf("%s %s: %s %s %v", method, path, res.Status, text, err)
+		}
+		return res, text
+	}
+	const kind = "application/vnd.oci.image.manifest.v1+json"
+	_, manifest := call(http.MethodGet, from+"/manifests/"+version, http.Header{"Accept": {kind}}, nil)
+	call(http.MethodPut, to+"/manifests/"+tag, http.Header{"Content-Type": {kind}}, bytes.NewReader(manifest))
+}
+
 // helmIn runs helm with its state in the folder.
 func helmIn(t *testing.T, dir string) func(args ...string) {
 	binary := helm(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gimletd/releases"
@@ -72,17 +73,24 @@ func readSources(files []releases.File) ([]*source, error) {
 	return all, nil
 }
 
-// listed are the objects of a list, such as one of kind List, each of which a patch may mean; or the object itself.
+// listed are the objects of a list of kind List, or of such as a RoleList, each of which a patch may mean; or the object itself.
+// Something else that has items, or in which parts stand for each other, stays one.
 func listed(object *kyaml.RNode) []*kyaml.RNode {
 	items, err := object.Pipe(kyaml.Lookup("items"))
-	if err != nil || items == nil || !strings.HasSuffix(object.GetKind(), "List") {
+	if err != nil || items == nil || !strings.HasSuffix(object.GetKind(), "List") || object.GetName() != "" || aliased(object.YNode()) {
 		return []*kyaml.RNode{object}
 	}
 	elements, err := items.Elements()
-	if err != nil {
+	isNone := func(e *kyaml.RNode) bool { return e.GetKind() == "" || e.GetApiVersion() == "" }
+	if err != nil || slices.ContainsFunc(elements, isNone) {
 		return []*kyaml.RNode{object}
 	}
 	return elements
+}
+
+// aliased reports whether a part of the node stands for another.
+func aliased(n *kyaml.Node) bool {
+	return n.Kind == kyaml.AliasNode || slices.ContainsFunc(n.Content, aliased)
 }
 
 // file is what has become of it; left is false when nothing is.

@@ -125,6 +125,29 @@ func TestPatchesAreAppliedAsKustomizeDoes(t *testing.T) {
 	}
 }
 
+// TestWhatHasItemsAndIsNoListStaysWhole has objects that only look like lists, and a list whose parts stand for each other.
+func TestWhatHasItemsAndIsNoListStaysWhole(t *testing.T) {
+	const allowed = "apiVersion: example.com/v1\nkind: IPAllowList\nmetadata: {name: office}\nitems:\n- 10.0.0.0/8\n- 192.168.0.0/16\n"
+	const aliases = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: &d {x: y}}\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: *d}\n"
+	const other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"
+	m := releases.Manifest{Manifests: allowed + other, StrategicMergePatches: "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata: {x: z}\n---\napiVersion: example.com/v1\nkind: IPAllowList\nmetadata: {name: office, labels: {a: b}}\n"}
+	rendered, err := renderer(t).Render(t.Context(), target(), m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := objectsOf(t, string(rendered.Files[0].Content)); len(got) != 2 || fmt.Sprint(got["IPAllowList office"].(map[string]any)["items"]) != "[10.0.0.0/8 192.168.0.0/16]" {
+		t.Errorf("%s", rendered.Files[0].Content)
+	}
+	m.Manifests, m.StrategicMergePatches = aliases+other, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata: {x: z}\n"
+	if rendered, err = renderer(t).Render(t.Context(), target(), m, nil); err != nil || !strings.Contains(string(rendered.Files[0].Content), "kind: List") {
+		t.Errorf("%s %v", rendered.Files, err)
+	}
+	m.StrategicMergePatches = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: z}\n"
+	if _, err = renderer(t).Render(t.Context(), target(), m, nil); err == nil || !strings.Contains(err.Error(), "matches nothing") {
+		t.Error(err)
+	}
+}
+
 // TestPatchesLeaveTheRestAlone has numbers that no float can hold, and an object that leaves out its namespace.
 func TestPatchesLeaveTheRestAlone(t *testing.T) {
 	const object = "apiVersion: v1\nkind: Thing\nmetadata:\n  name: web\nspec:\n  big: 9007199254740993\n  gid: 1000680000\n  number: \"1.10\"\n  one: 1\n  word: \"no\"\n"

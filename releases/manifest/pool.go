@@ -43,7 +43,7 @@ func (p *pool) run(ctx context.Context, j job) (answer, error) {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
 	case <-ctx.Done():
-		return answer{}, ctx.Err()
+		return answer{}, releases.Wrap(releases.Unavailable, ctx.Err(), "all render workers are busy")
 	}
 	w, err := p.take() //nolint:contextcheck // a worker outlives the job that it is started for
 	if err != nil {
@@ -61,8 +61,8 @@ func (p *pool) run(ctx context.Context, j job) (answer, error) {
 		}
 		done <- o
 	}()
-	ctx, cancel := context.WithTimeout(ctx, maxSeconds*time.Second)
-	defer cancel()
+	limit := time.NewTimer(maxSeconds * time.Second)
+	defer limit.Stop()
 	select {
 	case o := <-done:
 		if o.err != nil {
@@ -70,12 +70,12 @@ func (p *pool) run(ctx context.Context, j job) (answer, error) {
 		}
 		p.put(w)
 		return o.a, nil
+	case <-limit.C:
+		w.kill()
+		return answer{}, releases.Errorf(releases.Invalid, "rendering took longer than %d s and was stopped", maxSeconds)
 	case <-ctx.Done():
 		w.kill()
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return answer{}, releases.Errorf(releases.Invalid, "rendering took longer than %d s and was stopped", maxSeconds)
-		}
-		return answer{}, ctx.Err()
+		return answer{}, releases.Wrap(releases.Unavailable, ctx.Err(), "rendering was left in the middle")
 	}
 }
 

@@ -3,6 +3,7 @@ package manifest
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"gimletd/releases"
 
+	"github.com/Masterminds/semver/v3"
 	"helm.sh/helm/v3/pkg/provenance"
 )
 
@@ -24,13 +26,14 @@ type place struct {
 var errNoProof = errors.New("it is not signed: there is no .prov file beside it")
 
 // proven returns the place unless its source has a keyring, and nobody in it has signed the chart. fetch gets the chart's provenance file,
-// which is kept beside the archive. https://helm.sh/docs/topics/provenance/
+// which is kept. Errors with a Kind are final. https://helm.sh/docs/topics/provenance/
 func (c *charts) proven(ctx context.Context, source *repository, at place, fetch func(context.Context) ([]byte, error)) (place, error) {
 	if source.Keyring == "" {
 		return at, nil
 	}
-	proof := at.path + ".prov"
-	if exists(proof) && signed(source.Keyring, at, proof) == nil {
+	kept := filepath.Join(source.dir, "proofs", filepath.Base(at.path)+".prov")
+	known, err := os.ReadFile(kept) //nolint:gosec // in our own folder
+	if err == nil && signed(source.Keyring, at, known) == nil {
 		return at, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
@@ -39,28 +42,30 @@ func (c *charts) proven(ctx context.Context, source *repository, at place, fetch
 	switch {
 	case errors.Is(err, errNoProof):
 		return place{}, unproven(at, source, err)
+	case releases.KindOf(err) != "":
+		return place{}, err
 	case err != nil:
 		return place{}, releases.Wrap(releases.Unavailable, err, "the signature of chart %s cannot be fetched", nameOf(at.chart))
 	}
-	if err := keep(proof, text); err != nil {
-		return place{}, err
-	}
-	if err := signed(source.Keyring, at, proof); err != nil {
+	if err := signed(source.Keyring, at, text); err != nil {
 		return place{}, unproven(at, source, err)
 	}
-	return at, nil
+	return at, keep(kept, text)
 }
 
 // provenHere is proven for a chart in a folder of somebody's, in which nothing is kept.
 func provenHere(source *repository, at place) (place, error) {
-	proof := at.path + ".prov"
-	switch {
-	case source.Keyring == "":
+	if source.Keyring == "" {
 		return at, nil
-	case !exists(proof):
-		return place{}, unproven(at, source, errNoProof)
 	}
-	if err := signed(source.Keyring, at, proof); err != nil {
+	text, err := os.ReadFile(at.path + ".prov")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errNoProof
+	}
+	if err == nil {
+		err = signed(source.Keyring, at, text)
+	}
+	if err != nil {
 		return place{}, unproven(at, source, err)
 	}
 	return at, nil
@@ -84,21 +89,17 @@ func readable(keyring string) error {
 	return err
 }
 
-// signed reports what is wrong with a chart's signature. Of a version that is known, only that version's counts: an older chart is
-// signed, too.
-func signed(keyring string, at place, proof string) error {
-	text, err := os.ReadFile(proof) //nolint:gosec // beside the archive
-	if err != nil {
-		return err
-	}
-	named := signedFile.FindSubmatch(text)
+// signed reports what is wrong with a chart's signature. It has to be of the chart, and of the version where that is known: an older
+// one is signed, too. What is named by a tag or digest may be of any version.
+func signed(keyring string, at place, proof []byte) error {
+	named := signedFile.FindSubmatch(proof)
 	if named == nil {
 		return errors.New("its .prov file names no archive")
 	}
 	file := string(named[1])
 	location, digest, _ := strings.Cut(at.chart.Name, "@")
-	want := path.Base(location) + "-" + at.chart.Version
-	if exact := digest == ""; (exact && file != want+".tgz") || (!exact && !strings.HasPrefix(file, want)) || strings.ContainsAny(file, `/\`) {
+	version, ofChart := strings.CutPrefix(strings.TrimSuffix(file, ".tgz"), path.Base(location)+"-")
+	if _, err := semver.StrictNewVersion(strings.TrimPrefix(version, "v")); err != nil || !ofChart || (digest == "" && version != at.chart.Version) {
 		return errors.New("its signature is that of " + file)
 	}
 	keys, err := provenance.NewFromKeyring(keyring, "")
@@ -111,10 +112,10 @@ func signed(keyring string, at place, proof string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	// The signature is of a name and a digest; here the archive has another name.
-	alias := filepath.Join(dir, file)
-	if err := os.Symlink(at.path, alias); err != nil {
+	alias, prov := filepath.Join(dir, file), filepath.Join(dir, "prov")
+	if err := errors.Join(os.Symlink(at.path, alias), os.WriteFile(prov, proof, 0o600)); err != nil {
 		return err
 	}
-	_, err = keys.Verify(alias, proof)
+	_, err = keys.Verify(alias, prov)
 	return err
 }

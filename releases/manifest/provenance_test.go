@@ -46,10 +46,10 @@ func newSigner(t *testing.T, name string) signer {
 	return s
 }
 
-// packaged has helm package a version of the chart web into the folder; signed when there is somebody who does.
-func packaged(t *testing.T, binary, dir, version string, by *signer) {
+// packaged has helm package a version of a chart into the folder; signed when there is somebody who does.
+func packaged(t *testing.T, binary, chart, dir, version string, by *signer) {
 	t.Helper()
-	args := []string{"package", "testdata/charts/web", "--version", version, "--destination", dir}
+	args := []string{"package", chart, "--version", version, "--destination", dir}
 	if by != nil {
 		args = append(args, "--sign", "--key", by.name, "--keyring", by.secret)
 	}
@@ -74,11 +74,11 @@ func TestOnlySignedChartsAreTaken(t *testing.T) {
 	binary := helm(t)
 	ours, stranger := newSigner(t, "releases"), newSigner(t, "stranger")
 	dir := t.TempDir()
-	for _, version := range []string{"1.0.0", "1.3.0", "1.4.0"} {
-		packaged(t, binary, dir, version, &ours)
+	for _, version := range []string{"1.0.0", "1.3.0", "1.4.0", "1.6.0+b1"} {
+		packaged(t, binary, "testdata/charts/web", dir, version, &ours)
 	}
-	packaged(t, binary, dir, "1.1.0", &stranger)
-	packaged(t, binary, dir, "1.2.0", nil)
+	packaged(t, binary, "testdata/charts/web", dir, "1.1.0", &stranger)
+	packaged(t, binary, "testdata/charts/web", dir, "1.2.0", nil)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	// 1.3.0 comes with the signature of 1.0.0, and 1.4.0 with one that says something else.
 	edit(t, at("web-1.3.0.tgz.prov"), func(string) string {
@@ -103,16 +103,22 @@ func TestOnlySignedChartsAreTaken(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	edit(t, at("index.yaml"), func(text string) string {
+		text = strings.Replace(text, "web-1.6.0+b1.tgz", "web-1.6.0%2Bb1.tgz", 1)
 		return strings.Replace(text, "    urls:\n    - web-1.5.0.tgz\n    version: 1.0.0\n", "    urls:\n    - web-1.5.0.tgz\n    version: 1.5.0\n", 1)
 	})
 	var down atomic.Bool
 	files := http.FileServer(http.Dir(dir))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if down.Load() {
+		switch {
+		case down.Load():
 			http.Error(w, "down", http.StatusBadGateway)
-			return
+		case r.URL.Path == "/web-1.2.0.tgz.prov": // as some stores of objects say that there is none
+			http.Error(w, "AccessDenied", http.StatusForbidden)
+		case strings.Contains(r.RequestURI, "+"): // which means a blank there
+			http.NotFound(w, r)
+		default:
+			files.ServeHTTP(w, r)
 		}
-		files.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
 
@@ -121,6 +127,16 @@ func TestOnlySignedChartsAreTaken(t *testing.T) {
 	registry.pushFile(t, at("web-1.0.0.tgz"))
 	registry.pushFile(t, at("web-1.1.0.tgz"))
 	oci := "oci://" + registry.host + "/acme/charts"
+	// A chart that is signed is called by another one's name, by a tag; and one is called latest that may be.
+	admin := filepath.Join(t.TempDir(), "web-admin")
+	if err := os.CopyFS(admin, os.DirFS("testdata/charts/web")); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, filepath.Join(admin, "Chart.yaml"), func(text string) string { return strings.Replace(text, "name: web\n", "name: web-admin\n", 1) })
+	packaged(t, binary, admin, dir, "0.1.0", &ours)
+	registry.pushFile(t, at("web-admin-0.1.0.tgz"))
+	registry.tag(t, "web-admin", "0.1.0", "web", "stolen")
+	registry.tag(t, "web", "1.0.0", "web", "latest")
 
 	sources := func(keyring string) []manifest.Source {
 		return []manifest.Source{{URL: server.URL, Keyring: keyring}, {URL: oci, Username: "ci", Password: "hush", Keyring: keyring}, {URL: "file://" + dir, Keyring: keyring}}
@@ -138,6 +154,7 @@ func TestOnlySignedChartsAreTaken(t *testing.T) {
 		{"1.3.0", "its signature is that of web-1.0.0.tgz"},
 		{"1.4.0", "openpgp: invalid signature"},
 		{"1.5.0", "its signature is that of web-1.0.0.tgz"},
+		{"1.6.0+b1", ""},
 		{"~1.1.0", "openpgp: signature made by unknown entity"},
 		{"~1.0.0", ""},
 	} {
@@ -156,6 +173,12 @@ func TestOnlySignedChartsAreTaken(t *testing.T) {
 			if c.says != "" && (releases.KindOf(err) != releases.Invalid || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "is refused")) {
 				t.Errorf("%s of %s: %v, not %s", c.version, repository, err, c.says)
 			}
+		}
+	}
+	for tag, says := range map[string]string{"stolen": "its signature is that of web-admin-0.1.0.tgz", "latest": ""} {
+		err := render(r, oci, tag)
+		if (says == "" && err != nil) || (says != "" && (err == nil || !strings.Contains(err.Error(), says))) {
+			t.Errorf("%s: %v", tag, err)
 		}
 	}
 	// What was proven needs no network; who is no longer trusted is not, whatever is kept.

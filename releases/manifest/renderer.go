@@ -51,6 +51,8 @@ type Renderer struct {
 	charts *charts
 	pool   *pool
 	helm   string // its version
+	// expanding holds one while CUE is evaluated.
+	expanding chan struct{}
 }
 
 // New makes a Renderer; workers start with the first job.
@@ -60,7 +62,7 @@ func New(c Config, log *slog.Logger) *Renderer {
 	return &Renderer{
 		config: c,
 		charts: charts,
-		helm:   helmVersion(),
+		helm:   helmVersion(), expanding: make(chan struct{}, 1),
 		// More than there are cores: a chart that loops until its time is up must not keep the others waiting.
 		pool: newPool(c.Worker, max(4, runtime.NumCPU())),
 	}

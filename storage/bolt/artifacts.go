@@ -37,6 +37,7 @@ const (
 type artifactRecord struct {
 	Artifact  *releases.Artifact  `json:"artifact"`
 	Expanded  []releases.Manifest `json:"expanded,omitempty"`
+	Speaks    []string            `json:"speaks,omitempty"`
 	Targets   []releases.Target   `json:"targets"`
 	Decisions []releases.Decision `json:"decisions"`
 	Dropped   []string            `json:"dropped,omitempty"`
@@ -44,7 +45,7 @@ type artifactRecord struct {
 
 // PutArtifact stores a new artifact and its index entries.
 func (t *transaction) PutArtifact(s *releases.Shipped) error {
-	body, err := json.Marshal(artifactRecord{&s.Artifact, s.Expanded, s.Targets, s.Decisions, s.Dropped})
+	body, err := json.Marshal(artifactRecord{&s.Artifact, s.Expanded, s.Speaks, s.Targets, s.Decisions, s.Dropped})
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (t *transaction) artifactAt(k []byte) (*releases.Shipped, error) {
 		return nil, fmt.Errorf("artifact record %x: %w", k, err)
 	}
 	return &releases.Shipped{
-		Artifact: *record.Artifact, Expanded: record.Expanded, Key: toKey(k), Targets: record.Targets, Decisions: record.Decisions, Dropped: record.Dropped,
+		Artifact: *record.Artifact, Expanded: record.Expanded, Speaks: record.Speaks, Key: toKey(k), Targets: record.Targets, Decisions: record.Decisions, Dropped: record.Dropped,
 	}, nil
 }
 
