@@ -1,9 +1,11 @@
 package gitops
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -47,21 +49,27 @@ func HeadOf(folder string) (h Head, err error) {
 	return h, nil
 }
 
-// tagAt is a tag of the commit, or "".
-func tagAt(r *git.Repository, commit plumbing.Hash) (name string) {
+// tagAt is the tag of the commit, or ""; of several the greatest version, or, where none is one, the last by name.
+func tagAt(r *git.Repository, commit plumbing.Hash) string {
 	tags, err := r.Tags()
 	if err != nil {
 		return ""
 	}
+	var newest *semver.Version
+	var name, last string
 	_ = tags.ForEach(func(ref *plumbing.Reference) error {
 		at := ref.Hash()
 		if tag, err := r.TagObject(at); err == nil {
 			at = tag.Target
 		}
-		if at == commit {
-			name = ref.Name().Short()
+		if at != commit {
+			return nil
+		}
+		last = max(last, ref.Name().Short())
+		if v, err := semver.NewVersion(ref.Name().Short()); err == nil && (newest == nil || v.GreaterThan(newest)) {
+			newest, name = v, ref.Name().Short()
 		}
 		return nil
 	})
-	return name
+	return cmp.Or(name, last)
 }
