@@ -200,6 +200,10 @@ func buttons(all []bot.Button) (elements []slack.BlockElement) {
 	return elements
 }
 
+// plain is a text without markup. Slack refuses a message in which one is empty.
 func plain(text string, most int) *slack.TextBlockObject {
-	return slack.NewTextBlockObject(slack.PlainTextType, bot.Cut(bot.Clean(text), most), false, false)
+	if text = bot.Cut(bot.Clean(text), most); strings.TrimSpace(text) == "" {
+		text = "–"
+	}
+	return slack.NewTextBlockObject(slack.PlainTextType, text, false, false)
 }
