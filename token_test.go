@@ -120,7 +120,7 @@ roles:
 // TestATokenMaySpeakForSomeRepositoriesOnly ships, and tells of branches, for its own repositories and for others.
 func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
-	w.extra = "roles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback, approve, lock, break-glass]}\npolicies:\n  - {name: nightly, from: {branch: main}, to: staging, schedule: \"0 3 * * *\", timezone: UTC}\n"
+	w.extra = "  - {name: guarded, channels: [console], approval: {count: 1}}\nroles:\n  - {name: ci, members: [\"token:web-ci\", \"token:others\"], can: [ship, release, rollback, approve, lock, break-glass]}\npolicies:\n  - {name: nightly, from: {branch: main}, to: staging, schedule: \"0 3 * * *\", timezone: UTC}\n"
 	s := w.start()
 	status, text, err := s.call(http.MethodPost, "/api/tokens", []byte(`{"name": "web-ci", "repositories": ["acme/web", "acme/site-*"]}`))
 	var made struct{ Token string }
@@ -228,6 +228,25 @@ func TestATokenMaySpeakForSomeRepositoriesOnly(t *testing.T) {
 	get(t, s, "/api/releases?env=staging&status=any", &theirs)
 	if says := "web is live from acme/api, for which the token that shipped this does not speak"; len(theirs) != 2 || !strings.Contains(s.said(), says) {
 		t.Errorf("%d releases to staging; %s", len(theirs), s.said())
+	}
+	// Nor does it overtake what is another's and waits.
+	pay := func(repository string) []byte {
+		return w.artifact("pay", long("3333333"), func(a map[string]any) {
+			a["version"].(map[string]any)["repositoryName"] = repository
+			one := a["environments"].([]any)[0].(map[string]any)
+			one["env"] = "guarded"
+			a["environments"] = []any{one}
+		})
+	}
+	s.post(pay("acme/api"))
+	if status, text, err := s.callAs(made.Token, http.MethodPost, "/api/artifact", pay("acme/web")); err != nil || status != http.StatusCreated {
+		t.Errorf("%d %s %v", status, text, err)
+	}
+	s.typed("# settled?")
+	var guarded []struct{ Status string }
+	get(t, s, "/api/releases?env=guarded&status=any", &guarded)
+	if says := "3333333 of acme/api is on its way there"; len(guarded) != 1 || guarded[0].Status != "waiting" || !strings.Contains(s.said(), says) {
+		t.Errorf("%+v; %s", guarded, s.said())
 	}
 	var outlook []struct {
 		Apps []struct {
