@@ -50,7 +50,6 @@ func TestCUEMakesManifests(t *testing.T) {
 
 // TestCUEThatCannotBeMeantIsRefused has each fault named where it is.
 func TestCUEThatCannotBeMeantIsRefused(t *testing.T) {
-	r := renderer(t)
 	for name, c := range map[string]struct{ source, says string }{
 		"no CUE":            {"configs: [", "cueEnvironments[1]: line 1: "},
 		"no list":           {"apps: []", "configs: missing"},
@@ -72,7 +71,7 @@ func TestCUEThatCannotBeMeantIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := r.Expand(t.Context(), []string{"configs: []", c.source})
+			_, err := renderer(t).Expand(t.Context(), []string{"configs: []", c.source})
 			if releases.KindOf(err) != releases.Invalid || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "cueEnvironments") {
 				t.Errorf("%s: %v, not %s", releases.KindOf(err), err, c.says)
 			}
