@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -79,5 +80,19 @@ func TestCUEThatCannotBeMeantIsRefused(t *testing.T) {
 				t.Error("it has read a file of ours")
 			}
 		})
+	}
+}
+
+// TestTheExampleInTheDocumentation is evaluated as it is printed.
+func TestTheExampleInTheDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/manifests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```cue\n")
+	source, _, found := strings.Cut(rest, "```")
+	manifests, err := renderer(t).Expand(t.Context(), []string{source})
+	if !found || err != nil || len(manifests) != 3 || manifests[1].App != "shop-us" || manifests[2].Env != "production" {
+		t.Errorf("%+v %v", manifests, err)
 	}
 }
