@@ -67,8 +67,7 @@ func (s *Server) getArtifacts(_ http.ResponseWriter, r *http.Request) (int, any,
 
 // pageOf reads artifacts until there are enough, or they are too much for one answer.
 func (s *Server) pageOf(ctx context.Context, q releases.ArtifactQuery) ([]json.RawMessage, error) {
-	const atOnce = 20
-	left, size, page := q.Limit, 0, []json.RawMessage{}
+	left, size, page, atOnce := q.Limit, 0, []json.RawMessage{}, 20
 	if left == 0 {
 		left = defaultLimit
 	}
@@ -97,6 +96,7 @@ func (s *Server) pageOf(ctx context.Context, q releases.ArtifactQuery) ([]json.R
 		}
 		left -= len(found)
 		q.Offset += len(found)
+		atOnce = min(2*atOnce, (maxPage-size)/(size/len(page)+1)+1) // as many as may fit
 	}
 	return page, nil
 }
