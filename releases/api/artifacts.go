@@ -71,14 +71,14 @@ func (s *Server) pageOf(ctx context.Context, q releases.ArtifactQuery) ([]json.R
 	if left == 0 {
 		left = defaultLimit
 	}
-	if q.Until.IsZero() { // what comes in meanwhile moves nothing
-		q.Until = time.Now()
-	}
 	for left > 0 {
 		q.Limit = min(left, atOnce)
 		found, err := s.service.Artifacts(ctx, q)
 		if err != nil {
 			return nil, err
+		}
+		if q.Until.IsZero() && len(found) > 0 { // what comes in meanwhile moves nothing
+			q.Until = found[0].Key.Time()
 		}
 		for _, a := range found {
 			a.Version = readable(a.Version)
