@@ -2,8 +2,10 @@ package manifest
 
 import (
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,7 +69,9 @@ func FuzzChartName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		folder, fault := readGitFolder(name)
-		if fault == "" && ((!strings.HasPrefix(folder.URL, "http://") && !strings.HasPrefix(folder.URL, "https://")) || strings.ContainsAny(folder.URL, "@?#") || strings.Contains(folder.Path, "..")) {
+		u, err := url.Parse(folder.URL)
+		good := err == nil && slices.Contains([]string{"http", "https", "ssh"}, u.Scheme) && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && !secretIn(u)
+		if fault == "" && (!good || strings.Contains("/"+folder.Path+"/", "/../")) {
 			t.Errorf("%q is %+v", name, folder)
 		}
 		if r := readOCIReference(name); strings.HasSuffix(r.repository, "/") {

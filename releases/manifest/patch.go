@@ -190,6 +190,12 @@ func patchAll(sources []*source, p releases.JSONPatch, r *resolver) error {
 	if err != nil {
 		return fmt.Errorf("patch: %w", err)
 	}
+	for i, operation := range patch {
+		kind := operation.Kind()
+		if _, has := operation["value"]; !has && slices.Contains([]string{"add", "replace", "test"}, kind) {
+			return fmt.Errorf("patch: operation %d (%s) has no value", i+1, kind)
+		}
+	}
 	target := p.Target
 	if target.Name, err = r.text(target.Name); err != nil {
 		return fmt.Errorf("target.name: %w", err)
@@ -211,7 +217,13 @@ func patchAll(sources []*source, p releases.JSONPatch, r *resolver) error {
 
 // patchJSON applies a patch to an object. kustomize's own filter would have every number go through a float, and 1000680000 come out as
 // 1.00068e+09; what the patch leaves alone stays as it is here.
-func patchJSON(patch jsonpatch.Patch, object *kyaml.RNode) (*kyaml.RNode, error) {
+func patchJSON(patch jsonpatch.Patch, object *kyaml.RNode) (patched *kyaml.RNode, err error) {
+	errNoObject := errors.New("patch: what it would leave is no object")
+	defer func() {
+		if recover() != nil { // the library breaks on what replaces the whole by nothing, and such
+			err = errNoObject
+		}
+	}()
 	text, err := object.String()
 	if err != nil {
 		return nil, err
@@ -228,7 +240,10 @@ func patchJSON(patch jsonpatch.Patch, object *kyaml.RNode) (*kyaml.RNode, error)
 	if err != nil {
 		return nil, err
 	}
-	return kyaml.Parse(string(out))
+	if patched, err = kyaml.Parse(string(out)); err == nil && patched.GetKind() == "" {
+		err = errNoObject
+	}
+	return patched, err
 }
 
 // field resolves the variables in a field that holds YAML.
