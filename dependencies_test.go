@@ -31,6 +31,7 @@ func TestDependenciesOfAChartInGit(t *testing.T) {
 		"gone/Chart.yaml":      "apiVersion: v2\nname: gone\nversion: 1.0.0\ndependencies:\n  - {name: webapp, version: ^9.0.0, repository: " + w.charts + "}\n",
 		"out/Chart.yaml":       "apiVersion: v2\nname: out\nversion: 1.0.0\ndependencies:\n  - {name: etc, version: 1.0.0, repository: file://../../../../etc}\n",
 		"self/Chart.yaml":      "apiVersion: v2\nname: self\nversion: 1.0.0\ndependencies:\n  - {name: self, version: 1.0.0, repository: file://../self}\n",
+		"many/Chart.yaml":      "apiVersion: v2\nname: many\nversion: 1.0.0\ndependencies:\n" + strings.Repeat("  - {name: common, version: 0.1.0, repository: file://../common}\n", 31),
 		"named/Chart.yaml":     "apiVersion: v2\nname: named\nversion: 1.0.0\ndependencies:\n  - {name: webapp, version: 1.0.0, repository: \"@stable\"}\n",
 	})
 	work := gittest.Clone(t, bare)
@@ -85,6 +86,7 @@ func TestDependenciesOfAChartInGit(t *testing.T) {
 		"gone":      "its dependency webapp ^9.0.0: chart webapp ^9.0.0 is not in " + w.charts,
 		"out":       "folder etc: it is not there",
 		"self":      "more than 4 folders deep",
+		"many":      "more than 30 dependencies",
 		"named":     `its repository "@stable" is not a URL of charts`,
 	} {
 		if _, err := render(folder); err == nil || !strings.Contains(err.Error(), says) {

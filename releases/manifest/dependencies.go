@@ -20,15 +20,20 @@ type gitChart struct {
 	GitFolder
 	commit string
 	files  map[string][]byte // by their paths in the folder
+	left   *int              // how many more dependencies may be fetched
 }
 
-// maxNested is how deeply charts in folders may depend on charts in folders.
-const maxNested = 4
+// Limits of what charts in folders depend on.
+const (
+	maxNested       = 4 // how deeply they may depend on charts in folders
+	maxDependencies = 30
+	maxMetadata     = 1 << 20 // bytes of Chart.yaml and Chart.lock
+)
 
 // readChart reads the folder without what Helm leaves out of it, and puts what it depends on into its charts/ folder, as
 // `helm dependency build` does.
-func (c *charts) readChart(ctx context.Context, f GitFolder, commit string, depth int) (gitChart, error) {
-	g := gitChart{GitFolder: f, commit: commit}
+func (c *charts) readChart(ctx context.Context, f GitFolder, commit string, depth int, left *int) (gitChart, error) {
+	g := gitChart{GitFolder: f, commit: commit, left: left}
 	reading, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
 	var err error
@@ -58,6 +63,9 @@ func (g gitChart) missing() (all []*chart.Dependency, err error) {
 	var meta chart.Metadata
 	var lock chart.Lock
 	for name, into := range map[string]any{"Chart.yaml": &meta, "Chart.lock": &lock} {
+		if len(g.files[name]) > maxMetadata {
+			return nil, releases.Errorf(releases.Invalid, "its %s is larger than %d MiB", name, maxMetadata>>20)
+		}
 		if err := yaml.Unmarshal(g.files[name], into); err != nil {
 			return nil, releases.Wrap(releases.Invalid, err, "its %s cannot be read", name)
 		}
@@ -90,13 +98,16 @@ func (g gitChart) has(name string) bool {
 
 // add puts a dependency into the charts/ folder: from where the configuration lets charts come from, or from beside the chart.
 func (c *charts) add(ctx context.Context, g gitChart, d *chart.Dependency, depth int) error {
+	if *g.left--; *g.left < 0 {
+		return releases.Errorf(releases.Invalid, "the chart has more than %d dependencies that are not in charts/ folders", maxDependencies)
+	}
 	if beside, ok := strings.CutPrefix(d.Repository, "file://"); ok {
 		if depth == maxNested {
 			return releases.Errorf(releases.Invalid, "charts depend on charts more than %d folders deep", maxNested)
 		}
 		sub := g.GitFolder
 		sub.Path = strings.Trim(path.Join("/", g.Path, beside), "/") // it cannot leave the repository
-		found, err := c.readChart(ctx, sub, g.commit, depth+1)
+		found, err := c.readChart(ctx, sub, g.commit, depth+1, g.left)
 		if err != nil {
 			return err
 		}

@@ -77,7 +77,8 @@ func (c *charts) locateGit(ctx context.Context, want releases.Chart) (place, err
 	if path := c.kept(source, key); path != "" {
 		return place{path, f.at(commit)}, nil
 	}
-	g, err := c.readChart(ctx, f, commit, 0)
+	left := maxDependencies
+	g, err := c.readChart(ctx, f, commit, 0, &left)
 	if err != nil {
 		return place{}, fmt.Errorf("chart %s: %w", want.Name, err)
 	}
