@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -12,6 +13,7 @@ import (
 // TestAnArtifactWithCUEIsReleased ships two apps that one CUE source makes, and releases them after a restart, too.
 func TestAnArtifactWithCUEIsReleased(t *testing.T) {
 	w := newWorld(t, map[string]string{"README.md": "GitOps\n"})
+	w.extra = "roles: [{name: elsewhere, members: [\"token:elsewhere\"], can: [ship], environments: [production]}]\n"
 	s := w.start()
 	source := fmt.Sprintf(`
 _shop: {
@@ -37,6 +39,17 @@ configs: [
 	refuse(`manifest 4 of cueEnvironments: app \"shop-a\" in \"staging\" is also manifest 1 of cueEnvironments`, ship("1111111", source, source))
 	refuse("cueEnvironments[1]: configs: missing", ship("1111111", source, "apps: []"))
 
+	// Who may ship nothing has nothing evaluated; who may somewhere is told where not.
+	for name, says := range map[string]string{"nobody": "you may not ship anything anywhere", "elsewhere": "you may not ship shop-a in staging: "} {
+		status, text, err := s.call(http.MethodPost, "/api/tokens", fmt.Appendf(nil, `{"name": %q}`, name))
+		var made struct{ Token string }
+		if err != nil || status != http.StatusCreated || json.Unmarshal(text, &made) != nil {
+			t.Fatalf("%d %s %v", status, text, err)
+		}
+		if status, text, err := s.callAs(made.Token, http.MethodPost, "/api/artifact", ship("1111111", source)); err != nil || status != http.StatusForbidden || !strings.Contains(string(text), says) {
+			t.Errorf("%s: %d %s %v", name, status, text, err)
+		}
+	}
 	id := s.post(ship("1111111", source))
 	s.typed("# settled?")
 	for _, app := range []string{"shop-a", "shop-b"} {

@@ -174,6 +174,8 @@ type anybody struct{}
 func (anybody) Fresh(_ context.Context, a releases.Actor, _, _, _ string, _ time.Time) releases.Actor {
 	return a
 }
+func (anybody) Somewhere(context.Context, releases.Actor, string) bool { return true }
+
 func (anybody) Allow(releases.Actor, string, string, string) error { return nil }
 
 // memory is a folder in memory where there is some.

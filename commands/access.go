@@ -109,6 +109,12 @@ func (m Members) Fresh(ctx context.Context, a releases.Actor, verb, app, env str
 	return m.with(ctx, a, relevant, since)
 }
 
+// Somewhere reports whether one of the actor's roles has the verb, wherever.
+func (m Members) Somewhere(ctx context.Context, a releases.Actor, verb string) bool {
+	having := slices.DeleteFunc(slices.Clone(m.Roles), func(r Role) bool { return !slices.Contains(r.Can, verb) })
+	return a.Root || len(m.with(ctx, a, having, time.Time{}).Roles) > 0
+}
+
 // with gives the actor those of the roles that they are a member of.
 func (m Members) with(ctx context.Context, a releases.Actor, roles []Role, since time.Time) releases.Actor {
 	a.Roles, a.Doubt = nil, ""

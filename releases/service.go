@@ -135,7 +135,11 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	dropped := s.secrets.Drop(a)
 	record := s.by(by, ArtifactShipped)
 	record.Detail = a.Version.RepositoryName + " " + a.Version.SHA
-	if err := by.SpeaksFor(a.Version.RepositoryName); err != nil {
+	err = by.SpeaksFor(a.Version.RepositoryName)
+	if err == nil && len(a.CueEnvironments) > 0 && !s.access.Somewhere(ctx, by, VerbShip) { // what it is for is hard work to find out
+		err = Errorf(NotAllowed, "you may not ship anything anywhere: no role of yours has the right to (%s)", VerbShip)
+	}
+	if err != nil {
 		return nil, false, s.refusing(ctx, record, err)
 	}
 	expanded, err := s.renderer.Expand(ctx, a.CueEnvironments)
