@@ -40,6 +40,22 @@ func folderFiles(t *testing.T, folder, below string) map[string]string {
 	return files
 }
 
+// gitRenderer takes charts from the sources, git repositories among them, which it clones into a folder of scratch.
+func gitRenderer(t *testing.T, scratch string, sources ...manifest.Source) *manifest.Renderer {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := newGitCharts(filepath.Join(scratch, "clones"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := manifest.New(manifest.Config{Sources: sources, Cache: t.TempDir(), Worker: []string{self, manifest.WorkerCommand}, Git: reader}, slog.New(slog.DiscardHandler))
+	t.Cleanup(r.Close)
+	return r
+}
+
 // TestChartsOfAGitRepository renders a chart by commit, tag and branch, from a git server that asks who one is.
 func TestChartsOfAGitRepository(t *testing.T) {
 	const charts = "releases/manifest/testdata/charts"
@@ -83,23 +99,10 @@ func TestChartsOfAGitRepository(t *testing.T) {
 		}
 		return true
 	})
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	location := server.URL + "/charts.git"
 	scratch := t.TempDir()
-	reader, err := newGitCharts(filepath.Join(scratch, "clones"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	newRenderer := func(password releases.Secret) *manifest.Renderer {
-		r := manifest.New(manifest.Config{
-			Sources: []manifest.Source{{URL: location, Username: "ci", Password: password}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
-			Worker: []string{self, manifest.WorkerCommand}, Git: reader,
-		}, slog.New(slog.DiscardHandler))
-		t.Cleanup(r.Close)
-		return r
+		return gitRenderer(t, scratch, manifest.Source{URL: location, Username: "ci", Password: password}, manifest.Source{URL: "file://" + abs(t, charts)})
 	}
 	r := newRenderer("hush")
 	target := releases.Target{App: "shop", Env: "staging", Namespace: "team"}
@@ -179,14 +182,6 @@ func TestChartsOfAGitRepositoryOverSSH(t *testing.T) {
 	bare := filepath.Join(server.Root, "charts.git")
 	gittest.Bare(t, bare, folderFiles(t, filepath.Join(charts, "web"), "charts/web"))
 	first := strings.TrimSpace(gittest.Git(t, bare, "rev-parse", "main"))
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader, err := newGitCharts(filepath.Join(t.TempDir(), "clones"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	location := server.URL + "/charts.git"
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
 	if err != nil {
@@ -195,11 +190,8 @@ func TestChartsOfAGitRepositoryOverSSH(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	mute := "ssh://git@" + silent.Addr().String() + "/charts.git"
 	render := func(c releases.Chart, knownHosts, key string) ([]releases.File, error) {
-		r := manifest.New(manifest.Config{
-			Sources: []manifest.Source{{URL: mute, SSHKeyFile: key, KnownHostsFile: knownHosts}, {URL: location, SSHKeyFile: key, KnownHostsFile: knownHosts}, {URL: "file://" + abs(t, charts)}}, Cache: t.TempDir(),
-			Worker: []string{self, manifest.WorkerCommand}, Git: reader,
-		}, slog.New(slog.DiscardHandler))
-		defer r.Close()
+		r := gitRenderer(t, t.TempDir(), manifest.Source{URL: mute, SSHKeyFile: key, KnownHostsFile: knownHosts},
+			manifest.Source{URL: location, SSHKeyFile: key, KnownHostsFile: knownHosts}, manifest.Source{URL: "file://" + abs(t, charts)})
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		rendered, err := r.Render(ctx, releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: c}, nil)

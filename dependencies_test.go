@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -53,19 +51,8 @@ func TestDependenciesOfAChartInGit(t *testing.T) {
 	gittest.Git(t, work, "push", "-q", "origin", "HEAD:main")
 	want := helm("template", "shop", filepath.Join(work, "outer"), "--namespace", "team", "--kube-version", manifest.DefaultKubeVersion)
 
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader, err := newGitCharts(filepath.Join(t.TempDir(), "clones"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	location := w.git.URL + "/charts.git"
-	r := manifest.New(manifest.Config{
-		Sources: []manifest.Source{{URL: location}, {URL: w.charts}}, Cache: t.TempDir(), Worker: []string{self, manifest.WorkerCommand}, Git: reader,
-	}, slog.New(slog.DiscardHandler))
-	defer r.Close()
+	r := gitRenderer(t, t.TempDir(), manifest.Source{URL: location}, manifest.Source{URL: w.charts})
 	render := func(folder string) (string, error) {
 		rendered, err := r.Render(t.Context(), releases.Target{App: "shop", Env: "staging", Namespace: "team"}, releases.Manifest{Chart: releases.Chart{Name: location + "?branch=main&path=" + folder}}, nil)
 		text := ""

@@ -48,7 +48,7 @@ func within(globs []string, name string) bool {
 type Access interface {
 	// Fresh returns the actor as they are now, with those of their roles, at or after the moment, that allow the verb there.
 	Fresh(ctx context.Context, a Actor, verb, app, env string, since time.Time) Actor
-	// Somewhere reports whether the actor may do it to some app in some environment.
+	// Somewhere reports whether the actor may do it to some app in some environment, as far as that is known.
 	Somewhere(ctx context.Context, a Actor, verb string) bool
 	// Allow returns an Error that says what would be needed beside the actor's roles.
 	Allow(a Actor, verb, app, env string) error

@@ -137,7 +137,7 @@ func (s *Service) Ingest(ctx context.Context, a *Artifact, idempotencyKey string
 	record.Detail = a.Version.RepositoryName + " " + a.Version.SHA
 	err = by.SpeaksFor(a.Version.RepositoryName)
 	if err == nil && len(a.CueEnvironments) > 0 && !s.access.Somewhere(ctx, by, VerbShip) { // what it is for is hard work to find out
-		err = Errorf(NotAllowed, "you may not ship anything anywhere: no role of yours has the right to (%s)", VerbShip)
+		err = Errorf(NotAllowed, "you may not ship anything anywhere: none of your roles can %s\n/gimlet whoami shows what you may do", VerbShip)
 	}
 	if err != nil {
 		return nil, false, s.refusing(ctx, record, err)
