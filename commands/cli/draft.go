@@ -112,12 +112,8 @@ func (a artifactAdd) Run() error {
 		return err
 	}
 	item := map[string]string{}
-	for _, field := range a.Field {
-		name, value, ok := strings.Cut(field, "=")
-		if !ok || name == "" {
-			return fmt.Errorf("--field: %q is not name=value", field)
-		}
-		item[name] = value
+	if err := readPairs(a.Field, "name=value", item); err != nil {
+		return fmt.Errorf("--field: %w", err)
 	}
 	if len(item) > 0 {
 		if err := d.add("items", item); err != nil {
@@ -130,12 +126,8 @@ func (a artifactAdd) Run() error {
 			return err
 		}
 	}
-	for _, pair := range a.Var {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return fmt.Errorf("--var: %q is not NAME=value", pair)
-		}
-		vars[name] = value
+	if err := readPairs(a.Var, "NAME=value", vars); err != nil {
+		return fmt.Errorf("--var: %w", err)
 	}
 	if len(vars) > 0 {
 		if err := d.set("vars", vars); err != nil {
@@ -148,6 +140,18 @@ func (a artifactAdd) Run() error {
 		}
 	}
 	return d.write(a.File)
+}
+
+// readPairs reads what is of the form, such as NAME=value.
+func readPairs(all []string, form string, into map[string]string) error {
+	for _, pair := range all {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("%q is not %s", pair, form)
+		}
+		into[name] = value
+	}
+	return nil
 }
 
 // readVars reads lines of NAME=value; a value may be quoted, a line may be a comment.
